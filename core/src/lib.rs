@@ -1,1 +1,31 @@
-//! placeholder
+//! Traits, model, engine and crash-safe file primitives of Bootwright.
+//!
+//! Three parties share the work, and none asks who the others are:
+//!
+//! | question | who answers it |
+//! |---|---|
+//! | which trees exist, their bytes, the `/etc` merge, the root arguments | [`StorageBackend`] |
+//! | what boots, in which order, tries left, one-shot boots, loader binaries | [`Bootloader`] |
+//! | operation to ordered steps, recovery, what may be deleted, kernel arguments, locking | this crate |
+
+pub mod backend;
+pub mod bls;
+pub mod bootloader;
+pub mod capability;
+pub mod context;
+pub mod efi;
+pub mod error;
+pub mod etc_merge;
+pub mod fs;
+pub mod model;
+pub mod registry;
+pub mod transport;
+pub mod tree;
+pub mod uki;
+
+pub use backend::StorageBackend;
+pub use bootloader::Bootloader;
+pub use error::{Effect, Error, ErrorKind, IoContext, Result};
+
+/// Re-exported so that plugins register with the very version that core collects with.
+pub use inventory;

@@ -1,0 +1,98 @@
+//! The bootloader: what boots, in which order, how often it is tried; loader binaries; room for boot files.
+
+use std::{any::Any, collections::BTreeSet, fmt::Debug};
+
+use async_trait::async_trait;
+
+use crate::{
+    capability::BootloaderCapabilities,
+    error::Result,
+    model::{BootPlan, BootState, DeploymentId, Removed, SpaceNeed},
+    tree::{BlobSource, TreeReader},
+};
+
+/// Files that were copied beside the live ones, synced and verified, waiting for [`Bootloader::commit`].
+///
+/// Opaque to core; dropping it without a commit changes nothing that boots, and `sweep` removes the files.
+#[derive(Debug)]
+pub struct Staged {
+    /// Generation of the plan.
+    pub generation: u64,
+    /// The bootloader's own notes on what its commit has to do.
+    pub token: Box<dyn Any + Send>,
+}
+
+/// A program that starts kernels.
+///
+/// A bootloader never sees an image, a digest algorithm of a store or a deployment folder: it gets kernel artifacts as
+/// blobs, and opaque ids. It finds its own entries among foreign ones, and leaves those alone (invariant I7).
+#[async_trait]
+pub trait Bootloader: Debug + Send + Sync {
+    /// What this bootloader can do on this machine. Constant for the life of the value.
+    fn capabilities(&self) -> BootloaderCapabilities;
+
+    /// Installs or updates loader binaries, taken from the deployment's tree. No entry changes.
+    ///
+    /// # Behaviour
+    /// - Repeatable; binaries that are equal already are not written.
+    /// - A loader with no binaries of its own does nothing.
+    ///
+    /// # Errors
+    /// - `NotFound` if the tree lacks a binary, naming the package that usually has it.
+    async fn install(&self, tree: &dyn TreeReader) -> Result<()>;
+
+    /// What is published, from disk and firmware.
+    ///
+    /// # Behaviour
+    /// - Foreign and damaged entries never make it fail; ours that are damaged carry a `problem`.
+    async fn read(&self) -> Result<BootState>;
+
+    /// Room that staging `plan` takes at its peak, for every file system that it would write to.
+    async fn space_needed(&self, plan: &BootPlan) -> Result<Vec<SpaceNeed>>;
+
+    /// Copies what `plan` adds beside the live files, syncs it and reads it back.
+    ///
+    /// # Behaviour
+    /// - Invisible: what boots, and in which order, is unchanged, whatever happens.
+    /// - Each blob is checked against its digest while it is copied.
+    /// - `tree` is the tree of the deployment to be added (for parts that the loader needs from it, such as the UKI stub);
+    ///   a plan that only keeps entries never reads from `tree` or `blobs`.
+    ///
+    /// # Errors
+    /// - `NoSpace` with the numbers; files written so far are removed again.
+    /// - `NotFound` if the plan keeps an entry that is not on disk.
+    async fn stage(
+        &self,
+        plan: &BootPlan,
+        blobs: &dyn BlobSource,
+        tree: Option<&dyn TreeReader>,
+    ) -> Result<Staged>;
+
+    /// The one switch.
+    ///
+    /// # Behaviour
+    /// - Whenever power fails, what boots is wholly the old or wholly the new order.
+    /// - Returns after the switch is durable.
+    ///
+    /// # Errors
+    /// - With effect `None`: the old plan is in force. With effect `Committed`: the new one.
+    async fn commit(&self, staged: Staged) -> Result<()>;
+
+    /// Removes our entries of deployments that are not in `keep`, entries that a newer one of the same deployment
+    /// supersedes, and files that no remaining entry needs.
+    ///
+    /// # Behaviour
+    /// - Runs only after a commit is durable (invariant I3); core decides what is kept.
+    /// - Keeps the default entry in any case.
+    /// - Repeatable.
+    ///
+    /// # Errors
+    /// - `InvalidInput` for an empty `keep`: nothing is deleted.
+    async fn sweep(&self, keep: &BTreeSet<DeploymentId>) -> Result<Removed>;
+
+    /// This boot was good: the entry of `deployment` is no longer counted, or becomes the lasting default.
+    ///
+    /// # Behaviour
+    /// - Repeatable, and does nothing for an entry that is not being tried.
+    async fn confirm(&self, deployment: &DeploymentId) -> Result<()>;
+}

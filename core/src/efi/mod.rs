@@ -1,0 +1,39 @@
+//! EFI variables: the interface that bootloaders use, the kernel's efivarfs behind it, and a store in memory for tests.
+
+mod efivarfs;
+mod memory;
+
+pub use efivarfs::EfivarFs;
+pub use memory::{AbsentVariables, MemoryVariables};
+
+use std::fmt::Debug;
+
+use crate::error::Result;
+
+/// Vendor GUID of the variables that the UEFI specification defines (section 3.3, "Globally Defined Variables").
+pub const GLOBAL_VENDOR: &str = "8be4df61-93ca-11d2-aa0d-00e098032b8c";
+/// Vendor GUID of the boot loader interface (systemd, "The Boot Loader Interface").
+pub const LOADER_VENDOR: &str = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+
+/// Variables of one machine's firmware.
+///
+/// Names are without their vendor suffix; values are without the four bytes of attributes.
+pub trait EfiVariables: Debug + Send + Sync {
+    /// Whether there is a firmware to talk to. If not, reads find nothing and writes are `Unsupported`.
+    fn available(&self) -> bool;
+
+    /// The value of a variable, or `None` if it does not exist.
+    fn read(&self, vendor: &str, name: &str) -> Result<Option<Vec<u8>>>;
+
+    /// Creates or replaces a non-volatile variable that boot services and the running system can read.
+    ///
+    /// # Crash
+    /// The firmware replaces a variable wholly or not at all (UEFI specification, section 8.2, `SetVariable`).
+    fn write(&self, vendor: &str, name: &str, value: &[u8]) -> Result<()>;
+
+    /// Deletes a variable; it is no error if it does not exist.
+    fn delete(&self, vendor: &str, name: &str) -> Result<()>;
+
+    /// Names of all variables of this vendor, sorted.
+    fn list(&self, vendor: &str) -> Result<Vec<String>>;
+}

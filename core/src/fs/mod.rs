@@ -1,0 +1,9 @@
+//! Every mutation of the disk goes through here: [`Root`] is a folder that one may change, [`Faults`] sees each change first.
+//!
+//! No path leaves the folder (cap-std), each mutation is counted, and a test can stop the world before any of them.
+
+mod faults;
+mod root;
+
+pub use faults::Faults;
+pub use root::{ReplaceStyle, Root, TEMPORARY_PREFIX, hash_into};

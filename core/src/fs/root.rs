@@ -1,0 +1,373 @@
+//! [`Root`]: a folder that may be changed, durably and atomically, with every change counted.
+
+use std::{
+    io::{Read, Write},
+    os::fd::{AsFd, AsRawFd},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use cap_std::{
+    ambient_authority,
+    fs::{Dir, OpenOptions},
+};
+use sha2::{Digest as _, Sha256};
+
+use super::Faults;
+use crate::{
+    error::{Error, IoContext, Result},
+    model::Digest,
+};
+
+/// Prefix of files that are being written; nothing that boots reads them, and `sweep` may remove them.
+pub const TEMPORARY_PREFIX: &str = ".bootwright-tmp.";
+
+/// How a file is put in the place of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplaceStyle {
+    /// Old content until the very moment of the switch, new content after it; the switch itself is durable on return.
+    Durable,
+    /// Atomic to other processes, durable whenever the file system gets to it: for files that can be made again.
+    Relaxed,
+}
+
+/// A folder that one may change. Paths are relative, cannot leave the folder, and symbolic links in them stay inside.
+///
+/// Clones share the same open folder and the same fault counter.
+#[derive(Debug, Clone)]
+pub struct Root {
+    dir: Arc<Dir>,
+    label: PathBuf,
+    faults: Faults,
+}
+
+impl Root {
+    /// Opens the folder at `path` of the running system.
+    ///
+    /// # Errors
+    /// `NotFound`, `Permission` or `Io` as the system says.
+    pub fn open(path: impl AsRef<Path>, faults: Faults) -> Result<Self> {
+        let path = path.as_ref();
+        let dir = Dir::open_ambient_dir(path, ambient_authority())
+            .context_io(|| format!("open folder {}", path.display()))?;
+        Ok(Self { dir: Arc::new(dir), label: path.to_owned(), faults })
+    }
+
+    /// The folder `path` below this one.
+    pub fn sub(&self, path: &str) -> Result<Self> {
+        let dir = self.dir.open_dir(path).context_io(|| format!("open folder {}", self.show(path)))?;
+        Ok(Self { dir: Arc::new(dir), label: self.label.join(path), faults: self.faults.clone() })
+    }
+
+    /// The folder `path` below this one, made with its parents if need be.
+    pub fn make_sub(&self, path: &str) -> Result<Self> {
+        self.create_dir_all(path)?;
+        self.sub(path)
+    }
+
+    /// The open folder, for reading in ways that this type does not offer, and for libraries that want one.
+    /// Whoever changes anything through it calls [`Faults::before`] first.
+    pub fn dir(&self) -> &Dir {
+        &self.dir
+    }
+
+    /// The fault counter.
+    pub fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    /// `path` in this folder as people know it, for messages only.
+    pub fn show(&self, path: &str) -> String {
+        self.label.join(path).display().to_string()
+    }
+
+    /// The folder as people know it; a path of the running system only if it was opened by one.
+    pub fn label(&self) -> &Path {
+        &self.label
+    }
+
+    /// The content of a file, or `None` if there is none.
+    pub fn read(&self, path: &str) -> Result<Option<Vec<u8>>> {
+        none_if_missing(self.dir.read(path), || format!("read {}", self.show(path)))
+    }
+
+    /// The content of a text file, or `None` if there is none. Bytes that are not UTF-8 become U+FFFD.
+    pub fn read_text(&self, path: &str) -> Result<Option<String>> {
+        Ok(self.read(path)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    /// Opens a file for reading, or `None` if there is none.
+    pub fn open_file(&self, path: &str) -> Result<Option<std::fs::File>> {
+        let file = none_if_missing(self.dir.open(path), || format!("open {}", self.show(path)))?;
+        Ok(file.map(cap_std::fs::File::into_std))
+    }
+
+    /// Names in a folder, sorted; empty if there is no such folder. Names that are not UTF-8 belong to somebody else and are passed over.
+    pub fn list(&self, path: &str) -> Result<Vec<String>> {
+        let what = || format!("list {}", self.show(path));
+        let Some(entries) = none_if_missing(self.dir.read_dir(path), what)? else { return Ok(Vec::new()) };
+        let mut names = Vec::new();
+        for entry in entries {
+            names.extend(entry.context_io(what)?.file_name().into_string().ok());
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// Whether something is at `path`, links followed.
+    pub fn exists(&self, path: &str) -> bool {
+        self.dir.exists(path)
+    }
+
+    /// Length of a file in bytes, or `None` if there is none.
+    pub fn size_of(&self, path: &str) -> Result<Option<u64>> {
+        let found = none_if_missing(self.dir.metadata(path), || format!("look at {}", self.show(path)))?;
+        Ok(found.map(|metadata| metadata.len()))
+    }
+
+    /// SHA-256 of a file, or `None` if there is none.
+    pub fn sha256_of(&self, path: &str) -> Result<Option<Digest>> {
+        let Some(mut file) = self.open_file(path)? else { return Ok(None) };
+        let (digest, _) =
+            hash_into(&mut file, &mut std::io::sink()).context_io(|| format!("read {}", self.show(path)))?;
+        Ok(Some(digest))
+    }
+
+    /// Makes a folder and its parents (mode 0755). Not durable by itself.
+    pub fn create_dir_all(&self, path: &str) -> Result<()> {
+        if path.is_empty() || self.dir.is_dir(path) {
+            return Ok(());
+        }
+        self.faults.before(&format!("create folder {}", self.show(path)))?;
+        self.dir.create_dir_all(path).context_io(|| format!("create folder {}", self.show(path)))
+    }
+
+    /// Replaces a file wholly or not at all, making its folder if need be.
+    ///
+    /// # Crash
+    /// Before the rename: the old content, and perhaps a temporary file beside it. After it: the new content. With
+    /// [`ReplaceStyle::Durable`] the new content survives a power cut once this returns; on FAT that takes an fsync of the file after the
+    /// rename (its folder alone is not enough: a cut showed an empty file).
+    pub fn replace(&self, path: &str, content: &[u8], style: ReplaceStyle) -> Result<()> {
+        let temporary = self.write_temporary(path, content)?;
+        self.move_into_place(&temporary, path, style)
+    }
+
+    /// Writes `content` to a temporary file beside `path` and syncs it; returns its path.
+    pub fn write_temporary(&self, path: &str, content: &[u8]) -> Result<String> {
+        let (temporary, _) = self.copy_to_temporary(path, &mut &*content)?;
+        Ok(temporary)
+    }
+
+    /// Copies all of `reader` to a temporary file beside `path` and syncs it. Returns its path, and the digest of what was copied.
+    ///
+    /// # Errors
+    /// As the system says; the temporary file is removed again then.
+    pub fn copy_to_temporary(&self, path: &str, reader: &mut dyn Read) -> Result<(String, Digest)> {
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+        self.create_dir_all(folder)?;
+        let temporary = join(folder, &format!("{TEMPORARY_PREFIX}{name}"));
+        self.faults.before(&format!("write {}", self.show(&temporary)))?;
+        let copied = self.copy_and_sync(&temporary, reader);
+        if copied.is_err() {
+            let _ = self.dir.remove_file(&temporary);
+        }
+        Ok((temporary, copied.context_io(|| format!("write {}", self.show(path)))?))
+    }
+
+    fn copy_and_sync(&self, path: &str, reader: &mut dyn Read) -> std::io::Result<Digest> {
+        let mut options = OpenOptions::new();
+        let mut file = self.dir.open_with(path, options.write(true).create(true).truncate(true))?;
+        let (digest, _) = hash_into(reader, &mut file)?;
+        file.sync_all()?;
+        Ok(digest)
+    }
+
+    /// Renames `from` over `to`: the switch.
+    pub fn move_into_place(&self, from: &str, to: &str, style: ReplaceStyle) -> Result<()> {
+        let what = || format!("rename {} to {}", self.show(from), self.show(to));
+        self.faults.before(&what())?;
+        self.dir.rename(from, &self.dir, to).context_io(what)?;
+        if style == ReplaceStyle::Durable {
+            self.sync_path(to)?;
+        }
+        Ok(())
+    }
+
+    /// Makes a file and its entry in its folder durable.
+    pub fn sync_path(&self, path: &str) -> Result<()> {
+        let what = || format!("sync {}", self.show(path));
+        let folder = match path.rsplit_once('/') {
+            Some((folder, _)) => folder,
+            None => ".",
+        };
+        self.dir.open(path).and_then(|file| file.sync_all()).context_io(what)?;
+        let folder = self.dir.open_dir(folder).context_io(what)?;
+        rustix::fs::fsync(reopen(&folder).context_io(what)?).context_io(what)
+    }
+
+    /// Swaps two names in one step (`renameat2` with `RENAME_EXCHANGE`; on FAT since Linux 6.0).
+    pub fn exchange(&self, a: &str, b: &str) -> Result<()> {
+        let what = || format!("exchange {} and {}", self.show(a), self.show(b));
+        self.faults.before(&what())?;
+        rustix::fs::renameat_with(&*self.dir, a, &*self.dir, b, rustix::fs::RenameFlags::EXCHANGE)
+            .context_io(what)
+    }
+
+    /// Removes a file; it is no error if there is none. Returns whether there was one.
+    pub fn remove_file(&self, path: &str) -> Result<bool> {
+        if self.dir.symlink_metadata(path).is_err() {
+            return Ok(false);
+        }
+        self.faults.before(&format!("remove {}", self.show(path)))?;
+        Ok(none_if_missing(self.dir.remove_file(path), || format!("remove {}", self.show(path)))?.is_some())
+    }
+
+    /// Removes a folder with all that is in it; it is no error if there is none. Returns whether there was one.
+    pub fn remove_dir_all(&self, path: &str) -> Result<bool> {
+        if self.dir.symlink_metadata(path).is_err() {
+            return Ok(false);
+        }
+        self.faults.before(&format!("remove folder {}", self.show(path)))?;
+        let what = || format!("remove folder {}", self.show(path));
+        Ok(none_if_missing(self.dir.remove_dir_all(path), what)?.is_some())
+    }
+
+    /// Makes a symbolic link, replacing another.
+    pub fn symlink(&self, target: &str, path: &str) -> Result<()> {
+        let what = || format!("link {} to {target}", self.show(path));
+        self.faults.before(&what())?;
+        none_if_missing(self.dir.remove_file(path), what)?;
+        // `symlink_contents` also allows targets that lead out of this folder: they are data here, not followed.
+        self.dir.symlink_contents(target, path).context_io(what)
+    }
+
+    /// Makes everything written to this file system durable, journal included (`syncfs`).
+    pub fn sync_filesystem(&self) -> Result<()> {
+        let what = || format!("sync the file system of {}", self.label.display());
+        let handle = reopen(&self.dir).context_io(what)?;
+        rustix::fs::syncfs(handle).context_io(what)
+    }
+
+    /// Bytes that may still be written on this file system.
+    pub fn free_bytes(&self) -> Result<u64> {
+        let what = || format!("ask for free space on {}", self.label.display());
+        let stats = rustix::fs::fstatvfs(&*self.dir).context_io(what)?;
+        Ok(stats.f_bavail.saturating_mul(stats.f_frsize))
+    }
+
+    /// A path of the running system that leads to this very folder, for programs and libraries that take nothing else.
+    /// Valid in this process and its children as long as the value lives.
+    pub fn proc_path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), self.dir.as_fd().as_raw_fd()))
+    }
+}
+
+/// cap-std opens folders with `O_PATH`, on which neither `fsync` nor `syncfs` works: open once more for reading.
+fn reopen(dir: &Dir) -> std::io::Result<std::os::fd::OwnedFd> {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(dir, ".", flags, Mode::empty())?)
+}
+
+fn join(folder: &str, name: &str) -> String {
+    if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
+}
+
+fn none_if_missing<T>(result: std::io::Result<T>, what: impl Fn() -> String) -> Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io(what(), error)),
+    }
+}
+
+/// Copies and hashes in one pass. Returns the SHA-256 and the number of bytes.
+///
+/// # Errors
+/// The reader's or the writer's.
+pub fn hash_into(reader: &mut dyn Read, writer: &mut dyn Write) -> std::io::Result<(Digest, u64)> {
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 128 << 10];
+    let mut total = 0;
+    loop {
+        let n = match reader.read(&mut buffer) {
+            Ok(0) => return Ok((Digest::from_sha256(hash.finalize().into()), total)),
+            Ok(n) => n,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        let chunk = buffer.get(..n).unwrap_or_default();
+        hash.update(chunk);
+        writer.write_all(chunk)?;
+        total += n as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root(faults: Faults) -> (tempfile::TempDir, Root) {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::open(folder.path(), faults).unwrap();
+        (folder, root)
+    }
+
+    #[test]
+    fn a_replacement_that_is_stopped_leaves_the_old_content() {
+        let (folder, setup) = root(Faults::none());
+        setup.replace("a/b", b"old", ReplaceStyle::Durable).unwrap();
+        for n in 0..2 {
+            let root = Root::open(folder.path(), Faults::stop_before(n)).unwrap();
+            root.replace("a/b", b"new", ReplaceStyle::Durable).unwrap_err();
+            assert_eq!(setup.read("a/b").unwrap().unwrap(), b"old", "stopped before mutation {n}");
+        }
+    }
+
+    #[test]
+    fn a_failed_copy_leaves_no_temporary_file() {
+        #[derive(Debug)]
+        struct Broken;
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+                Err(std::io::Error::other("broken"))
+            }
+        }
+        let (_folder, root) = root(Faults::none());
+        root.copy_to_temporary("x", &mut Broken).unwrap_err();
+        assert!(root.list("").unwrap().is_empty() && root.list(".").unwrap().is_empty());
+    }
+
+    #[test]
+    fn paths_cannot_leave_the_folder() {
+        let (_folder, root) = root(Faults::none());
+        root.replace("../escaped", b"", ReplaceStyle::Relaxed).unwrap_err();
+        root.read("/etc/hostname").unwrap_err();
+    }
+
+    #[test]
+    fn missing_files_and_folders_are_no_error() {
+        let (_folder, root) = root(Faults::none());
+        assert!(root.read("none").unwrap().is_none());
+        assert!(root.list("none").unwrap().is_empty());
+        assert!(!root.remove_file("none").unwrap());
+    }
+
+    #[test]
+    fn exchange_swaps_two_files() {
+        let (_folder, root) = root(Faults::none());
+        root.replace("a", b"1", ReplaceStyle::Relaxed).unwrap();
+        root.replace("b", b"2", ReplaceStyle::Relaxed).unwrap();
+        root.exchange("a", "b").unwrap();
+        assert_eq!(root.read("a").unwrap().unwrap(), b"2");
+    }
+
+    #[test]
+    fn the_proc_path_leads_to_the_folder() {
+        let (_folder, root) = root(Faults::none());
+        root.replace("here", b"", ReplaceStyle::Relaxed).unwrap();
+        assert!(root.proc_path().join("here").exists());
+        root.sync_filesystem().unwrap();
+    }
+}

@@ -1,0 +1,1 @@
+//! Image transports: manifests and configurations, before any layer is fetched.

@@ -1,0 +1,1 @@
+//! UKIs: PE sections read and written, addons (UAPI.5).
