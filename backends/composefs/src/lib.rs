@@ -1,1 +1,3 @@
-//! placeholder
+//! Bootwright storage backend: composefs.
+
+pub mod seal;

@@ -1,0 +1,109 @@
+//! The second half of sealing: sizes and flags of the inodes, on the unmounted file system.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use bootwright_core::error::{Effect, Error, Result};
+
+use super::append::{SealedFile, VERITY_FLAG};
+use super::debugfs::{self, InodeState};
+use super::ext4;
+
+/// What the first half has done, and the second half needs. It holds no handle: the file system can be unmounted.
+#[derive(Debug, Clone, Default)]
+#[must_use = "the objects are unusable until `finish` has run"]
+pub struct Sealing {
+    files: Vec<SealedFile>,
+}
+
+/// What was sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Summary {
+    /// Number of files that got their flag (those sealed by an earlier run are not counted).
+    pub files: usize,
+    /// Their data in bytes.
+    pub bytes: u64,
+}
+
+impl Sealing {
+    pub(super) fn new(mut files: Vec<SealedFile>) -> Self {
+        // Inodes in order: debugfs then walks the inode tables once. Hard links name an inode twice.
+        files.sort_unstable_by_key(|file| file.inode);
+        files.dedup_by_key(|file| file.inode);
+        Self { files }
+    }
+
+    /// The files that are to be sealed, by inode.
+    pub fn files(&self) -> &[SealedFile] {
+        &self.files
+    }
+
+    /// Gives every inode its size and the verity flag, on the unmounted `device` (a block device or an image file).
+    ///
+    /// Then `e2fsck -fn` must be content, and every inode is read back. A crash leaves some files sealed; mount, append and
+    /// finish again to seal the rest. Does nothing if there is nothing to seal.
+    ///
+    /// # Errors
+    /// `Busy` while the file system is mounted; `Unsupported` as [`check_device`](ext4::check_device); `Integrity` if the file system or an
+    /// inode is not as it must be afterwards: the disk must not be used then.
+    pub fn finish(&self, device: &Path) -> Result<Summary> {
+        let summary = Summary { files: self.files.len(), bytes: self.files.iter().map(|f| f.size).sum() };
+        if self.files.is_empty() {
+            return Ok(summary);
+        }
+        let claim = ext4::claim_device(device)?;
+        drop(claim); // debugfs opens the device for itself, too
+        self.seal(device)
+            .map_err(|e| e.with_effect(Effect::Partial).with_context("device", device.display()))?;
+        Ok(summary)
+    }
+
+    fn seal(&self, device: &Path) -> Result<()> {
+        debugfs::run(device, &debugfs::seal_script(&self.files), true)?;
+        debugfs::check_file_system(device)?;
+        let states = debugfs::parse_stat(&debugfs::run(device, &debugfs::stat_script(&self.files), false)?);
+        compare(&self.files, &states)
+    }
+}
+
+fn compare(files: &[SealedFile], states: &[InodeState]) -> Result<()> {
+    let states: HashMap<u64, &InodeState> = states.iter().map(|state| (state.inode, state)).collect();
+    let is_sealed = |file: &&SealedFile| {
+        states
+            .get(&file.inode)
+            .is_some_and(|state| state.size == file.size && state.flags == file.flags | VERITY_FLAG)
+    };
+    let unsealed = files.iter().filter(|file| !is_sealed(file)).count();
+    if unsealed == 0 {
+        return Ok(());
+    }
+    Err(Error::integrity(format!("{unsealed} of {} files did not get their verity flag", files.len()))
+        .with_hint("run the installation again; the disk as it is would not start"))
+}
+
+#[cfg(test)]
+mod tests {
+    use bootwright_core::error::ErrorKind;
+
+    use super::*;
+
+    const FILE: SealedFile = SealedFile { inode: 12, size: 5, flags: 0x8_0000 };
+
+    #[test]
+    fn an_inode_without_the_flag_is_an_integrity_error() {
+        let good = InodeState { inode: 12, size: 5, flags: 0x18_0000 };
+        assert!(compare(&[FILE], &[good]).is_ok());
+        for bad in [
+            InodeState { flags: 0x8_0000, ..good },
+            InodeState { size: 6, ..good },
+            InodeState { inode: 13, ..good },
+        ] {
+            assert_eq!(compare(&[FILE], &[bad]).expect_err("not sealed").kind(), ErrorKind::Integrity);
+        }
+    }
+
+    #[test]
+    fn a_hard_link_is_sealed_once() {
+        assert_eq!(Sealing::new(vec![FILE, FILE]).files().len(), 1);
+    }
+}
