@@ -1,1 +1,11 @@
-//! placeholder
+//! The conformance suite of Bootwright, and what it needs to run: images to install, virtual machines to
+//! boot them in, and the system packages that both depend on.
+//!
+//! - [`images`] composes Debian as an OCI image, and derives changed or broken images from it;
+//! - [`vm`] drives QEMU and talks to the guest agent;
+//! - [`packages`] installs the tools that the other two call.
+
+pub mod host;
+pub mod images;
+pub mod packages;
+pub mod vm;

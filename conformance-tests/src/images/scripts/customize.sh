@@ -1,0 +1,49 @@
+# Runs when all packages are installed, and makes the tree follow the image contract. "$1" is its root.
+set -eu
+cd "$1"
+
+# The kernel lives beside its modules, and /boot is empty: what boots is the installer's business.
+for kernel in boot/vmlinuz-*; do
+    version=${kernel#boot/vmlinuz-}
+    mv "$kernel" "usr/lib/modules/$version/vmlinuz"
+    mv "boot/config-$version" "usr/lib/modules/$version/config"
+done
+rm -rf boot/* vmlinuz vmlinuz.old initrd.img initrd.img.old
+mkdir -p sysroot
+
+# What belongs to one machine, or to the machine that composes, is not part of an image.
+# An empty machine-id is filled in on first boot; a missing one would make that boot a "first boot" forever.
+: > etc/machine-id
+: > etc/fstab
+echo debian > etc/hostname
+rm -f etc/resolv.conf etc/kernel/postinst.d/dracut etc/kernel-img.conf etc/.pwd.lock
+rm -f etc/passwd- etc/group- etc/shadow- etc/gshadow- var/lib/dpkg/*-old var/cache/debconf/*-old
+rm -rf var/cache/apt/* var/cache/ldconfig var/lib/apt/lists/* var/log/* run/* tmp/* root/.cache
+
+# The root account has no password: this image is for tests, and the serial console logs in by itself.
+sed -i 's/^root:[^:]*:/root::/' etc/shadow
+chmod 0640 etc/shadow etc/gshadow
+
+# Units that a test does not need; each costs up to a second in an emulated machine.
+mkdir -p etc/systemd/system
+for unit in \
+    dev-hugepages.mount dev-mqueue.mount dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service \
+    fstrim.timer getty-static.service getty@tty1.service ldconfig.service \
+    proc-sys-fs-binfmt_misc.automount remote-fs.target sys-fs-fuse-connections.mount \
+    sys-kernel-config.mount sys-kernel-debug.mount sys-kernel-tracing.mount \
+    systemd-ask-password-console.path systemd-ask-password-wall.path systemd-binfmt.service \
+    systemd-firstboot.service systemd-hibernate-clear.service systemd-hwdb-update.service \
+    systemd-journal-catalog-update.service systemd-journal-flush.service systemd-logind.service \
+    systemd-pcrmachine.service systemd-pcrphase.service systemd-pcrphase-sysinit.service \
+    systemd-pstore.service systemd-sysusers.service systemd-tpm2-setup.service \
+    systemd-tpm2-setup-early.service systemd-update-done.service
+do
+    ln -sf /dev/null "etc/systemd/system/$unit"
+done
+rm -rf etc/systemd/system/*.wants
+ln -sf multi-user.target usr/lib/systemd/system/default.target
+
+mkdir -p usr/lib/systemd/journald.conf.d usr/lib/systemd/system/serial-getty@.service.d
+printf '[Journal]\nStorage=volatile\n' > usr/lib/systemd/journald.conf.d/50-volatile.conf
+printf '[Service]\nExecStart=\nExecStart=-/sbin/agetty --autologin root --noclear --keep-baud 115200 - $TERM\n' \
+    > usr/lib/systemd/system/serial-getty@.service.d/50-autologin.conf
