@@ -1,2 +1,71 @@
-//! placeholder
-fn main() {}
+//! Mounts a composefs deployment as the root file system in early boot, and fails closed.
+//!
+//! Runs in the initramfs after `sysroot.mount`, which has mounted the physical root, and before `initrd-root-fs.target`. If
+//! the root that the kernel command line names is missing or does not verify, it says so on the console and fails; its unit
+//! then reboots the machine, so that the boot loader's fallback can act. No other root is ever started.
+//!
+//! It is also what the emergency and rescue services of this initramfs run (`--refuse`): a shell, or a raw root that somebody
+//! mounts from there, would be another way around the verification.
+
+mod cmdline;
+mod console;
+mod error;
+mod image;
+mod layout;
+mod mount;
+mod options;
+mod root;
+mod scratch;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use rustix::mount::{UnmountFlags, unmount};
+
+use error::{Doing, Result};
+use options::{Action, MountOptions};
+
+fn main() -> ExitCode {
+    let action = match options::parse(std::env::args_os().skip(1)) {
+        Ok(action) => action,
+        Err(message) => {
+            console::alert(&message);
+            return ExitCode::FAILURE;
+        }
+    };
+    match action {
+        Action::Refuse(reason) => refuse(&reason, Path::new(options::SYSROOT)),
+        Action::Mount(options) => match mount_root(&options) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(cause) if options.is_real() => refuse(&cause.to_string(), &options.sysroot),
+            Err(cause) => {
+                console::alert(&cause.to_string());
+                ExitCode::FAILURE
+            }
+        },
+    }
+}
+
+fn mount_root(options: &MountOptions) -> Result<()> {
+    let cmdline = match &options.cmdline {
+        Some(given) => given.clone(),
+        None => std::fs::read_to_string("/proc/cmdline").doing("read /proc/cmdline")?,
+    };
+    let root = cmdline::parse(&cmdline).map_err(|cause| error::Error::new(cause.to_string()))?;
+    if options.is_real() {
+        root::name_block_device(&options.sysroot);
+    }
+    let places =
+        root::Places { sysroot: &options.sysroot, target: options.target(), scratch: &options.scratch };
+    root::set_up(&root, &places)?;
+    let verity = if root.verity_required { "required" } else { "not required" };
+    console::info(&format!("composefs image {} is the root, fs-verity {verity}", root.digest));
+    Ok(())
+}
+
+/// Says why, takes the raw root away from whoever might start it, and fails.
+fn refuse(reason: &str, sysroot: &Path) -> ExitCode {
+    console::alert(&format!("{reason}; no other root is started, rebooting"));
+    let _ = unmount(sysroot, UnmountFlags::DETACH);
+    ExitCode::FAILURE
+}
