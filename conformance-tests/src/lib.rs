@@ -5,6 +5,7 @@
 //! - [`vm`] drives QEMU and talks to the guest agent;
 //! - [`packages`] installs the tools that the other two call.
 
+pub mod cargo;
 pub mod host;
 pub mod images;
 pub mod packages;

@@ -1,0 +1,147 @@
+//! QEMU's command line for a machine.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use bootwright_guest_agent::PORT_NAME;
+
+use super::{accel::Accel, disk::Drive};
+use crate::host;
+
+/// Socket of the guest agent's port, in the machine's folder.
+///
+/// QEMU runs in that folder and gets the bare name: the path of a socket is limited to 107 bytes
+/// (unix(7), `sun_path`), and that of a target folder is not.
+pub(super) const AGENT_SOCKET: &str = "agent.sock";
+/// Socket of the machine protocol, in the machine's folder.
+pub(super) const QMP_SOCKET: &str = "qmp.sock";
+
+/// Everything that QEMU is told about a machine.
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    pub dir: PathBuf,
+    pub accel: Accel,
+    pub processors: u32,
+    pub memory_mib: u32,
+    pub firmware_code: PathBuf,
+    pub drives: Vec<Drive>,
+    pub watchdog: bool,
+    pub extra: Vec<String>,
+}
+
+impl Settings {
+    pub fn vars(&self) -> PathBuf {
+        self.dir.join("vars.fd")
+    }
+
+    pub fn serial_log(&self) -> PathBuf {
+        self.dir.join("serial.log")
+    }
+
+    pub fn qemu_log(&self) -> PathBuf {
+        self.dir.join("qemu.log")
+    }
+
+    /// The command that runs the machine under the harness.
+    pub fn command(&self) -> Command {
+        let mut command = self.hardware();
+        command.args(["-display", "none"]);
+        // The log is appended to, so that it has all boots of the machine.
+        let log = self.serial_log();
+        command.arg("-chardev").arg(format!("file,id=serial,path={},append=on", escaped(&log)));
+        command.args(["-serial", "chardev:serial"]);
+        command.arg("-qmp").arg(format!("unix:{QMP_SOCKET},server=on,wait=off"));
+        command.arg("-chardev").arg(format!("socket,id=agent,path={AGENT_SOCKET},server=on,wait=off"));
+        command.args(["-device", "virtio-serial-pci"]);
+        command.arg("-device").arg(format!("virtserialport,chardev=agent,name={PORT_NAME}"));
+        command
+    }
+
+    /// The same machine for a human: the serial console on the terminal, and no agent.
+    pub fn interactive_command(&self) -> Command {
+        let mut command = self.hardware();
+        command.arg("-nographic");
+        command
+    }
+
+    /// Processor, memory, firmware and disks. No disk has a `bootindex`: with one, the firmware would
+    /// rewrite `BootOrder` at each start, and that variable is the business of the boot loader under test.
+    fn hardware(&self) -> Command {
+        let mut command = host::command("qemu-system-x86_64");
+        command.args(["-nodefaults", "-no-user-config", "-machine", "q35"]).args(self.accel.arguments());
+        command.args(["-smp", &self.processors.to_string(), "-m", &self.memory_mib.to_string()]);
+        let code = escaped(&self.firmware_code);
+        command.arg("-drive").arg(format!("if=pflash,format=raw,unit=0,readonly=on,file={code}"));
+        let vars = escaped(&self.vars());
+        command.arg("-drive").arg(format!("if=pflash,format=raw,unit=1,file={vars}"));
+        command.args(["-device", "virtio-rng-pci"]);
+        if self.watchdog {
+            command.args(["-device", "i6300esb", "-action", "watchdog=reset"]);
+        }
+        for (index, drive) in self.drives.iter().enumerate() {
+            add_drive(&mut command, index, drive);
+        }
+        command.args(&self.extra);
+        command
+    }
+}
+
+fn add_drive(command: &mut Command, index: usize, drive: &Drive) {
+    let (format, file) = (drive.format, escaped(&drive.file));
+    let read_only = if drive.read_only { "on" } else { "off" };
+    // The guest's flushes are not passed on: the host outlives the machine, and its disk is slow.
+    command.arg("-drive").arg(format!(
+        "if=none,id=drive{index},format={format},readonly={read_only},cache.no-flush=on,discard=unmap,file={file}"
+    ));
+    command.arg("-device").arg(format!("virtio-blk-pci,drive=drive{index},serial={}", drive.serial));
+}
+
+/// A file name inside a comma-separated option: commas are doubled (qemu(1), "-drive").
+fn escaped(path: &Path) -> String {
+    path.display().to_string().replace(',', ",,")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings() -> Settings {
+        let drive =
+            |file: &str, read_only| Drive { file: file.into(), format: "raw", read_only, serial: "s".into() };
+        Settings {
+            dir: "/vm".into(),
+            accel: Accel::Tcg,
+            processors: 2,
+            memory_mib: 1024,
+            firmware_code: "/code.fd".into(),
+            drives: vec![drive("/a,b.img", false), drive("/c.img", true)],
+            watchdog: true,
+            extra: vec!["-name".into(), "x".into()],
+        }
+    }
+
+    #[test]
+    fn commas_in_file_names_do_not_end_an_option() {
+        assert!(host::command_line(&settings().command()).contains("file=/a,,b.img"));
+    }
+
+    #[test]
+    fn the_firmware_keeps_its_own_boot_order() {
+        assert!(!host::command_line(&settings().command()).contains("bootindex"));
+    }
+
+    #[test]
+    fn only_the_machine_under_the_harness_has_the_agent_port() {
+        assert!(host::command_line(&settings().command()).contains(PORT_NAME));
+        assert!(!host::command_line(&settings().interactive_command()).contains(PORT_NAME));
+    }
+
+    #[test]
+    fn a_read_only_disk_is_attached_as_one() {
+        let line = host::command_line(&settings().command());
+        assert!(line.contains("id=drive1,format=raw,readonly=on"), "{line}");
+        assert!(line.contains("id=drive0,format=raw,readonly=off"), "{line}");
+    }
+}
