@@ -1,6 +1,6 @@
 //! The storage backend: which trees exist, their bytes, the `/etc` merge, the root arguments.
 
-use std::{collections::BTreeSet, fmt::Debug};
+use std::{collections::BTreeSet, fmt::Debug, path::Path};
 
 use async_trait::async_trait;
 
@@ -85,6 +85,26 @@ pub trait StorageBackend: BlobSource + Debug + Send + Sync {
     /// - Repeatable; a repeat merges again from the same three sources.
     /// - Never changes the deployment that it merges from.
     async fn finalize(&self, id: &DeploymentId) -> Result<MergeReport>;
+
+    /// The last call of an install, while the physical root is still mounted: whatever must be on disk before it is
+    /// unmounted and finished offline.
+    ///
+    /// # Behaviour
+    /// - Does nothing for a store that needs no such step. Repeatable.
+    async fn seal(&self) -> Result<()>;
+
+    /// The last call of an install, while the root file system is still mounted; after it nothing of the store is used until the
+    /// next boot. What can only be done after unmounting is left to `seal_offline` of the plugin.
+    ///
+    /// # Behaviour
+    /// - `notes` is a folder outside the root file system, in which the backend may leave what `seal_offline` will need
+    ///   ([`OfflineRoot::scratch`](crate::context::OfflineRoot::scratch) is the same folder).
+    /// - Where the store can verify already, or need not, nothing happens.
+    /// - Repeatable, also after an interruption.
+    ///
+    /// # Crash
+    /// The store may be unusable; the install starts over.
+    async fn seal(&self, notes: &Path) -> Result<()>;
 
     /// Every deployment in the store. Unordered: order belongs to the boot plan.
     async fn deployments(&self) -> Result<Vec<Deployment>>;
