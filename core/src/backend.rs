@@ -86,13 +86,6 @@ pub trait StorageBackend: BlobSource + Debug + Send + Sync {
     /// - Never changes the deployment that it merges from.
     async fn finalize(&self, id: &DeploymentId) -> Result<MergeReport>;
 
-    /// The last call of an install, while the physical root is still mounted: whatever must be on disk before it is
-    /// unmounted and finished offline.
-    ///
-    /// # Behaviour
-    /// - Does nothing for a store that needs no such step. Repeatable.
-    async fn seal(&self) -> Result<()>;
-
     /// The last call of an install, while the root file system is still mounted; after it nothing of the store is used until the
     /// next boot. What can only be done after unmounting is left to `seal_offline` of the plugin.
     ///

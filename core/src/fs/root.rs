@@ -197,12 +197,14 @@ impl Root {
     /// Makes a file and its entry in its folder durable.
     pub fn sync_path(&self, path: &str) -> Result<()> {
         let what = || format!("sync {}", self.show(path));
-        let folder = match path.rsplit_once('/') {
-            Some((folder, _)) => folder,
-            None => ".",
-        };
         self.dir.open(path).and_then(|file| file.sync_all()).context_io(what)?;
-        let folder = self.dir.open_dir(folder).context_io(what)?;
+        self.sync_folder(path.rsplit_once('/').map_or(".", |(folder, _)| folder))
+    }
+
+    /// Makes the entries of a folder durable: names made, renamed and removed in it.
+    pub fn sync_folder(&self, path: &str) -> Result<()> {
+        let what = || format!("sync folder {}", self.show(path));
+        let folder = self.dir.open_dir(path).context_io(what)?;
         rustix::fs::fsync(reopen(&folder).context_io(what)?).context_io(what)
     }
 

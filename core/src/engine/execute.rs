@@ -1,0 +1,318 @@
+//! Executing steps: each is repeatable; the journal says what was meant; what boots changes only in [`Run::publish`].
+
+use super::{
+    Engine, Intent, Observed, Operation, StagedRecord, Step, Target, journal::Publication,
+    verbs::ImageRequest,
+};
+use crate::{
+    error::{Effect, Error, ErrorKind, Result},
+    model::{
+        BootPlan, BootState, DeploymentId, EntrySpec, KernelArtifacts, PlannedEntry, ProgressEvent,
+        PublishedEntry, Removed, SpaceNeed,
+    },
+    tree::TreeReader,
+};
+
+/// How often a new deployment may be tried before it must have proved good.
+const TRIES: u32 = 3;
+
+/// One execution of one plan.
+#[derive(Debug)]
+pub(super) struct Run<'a> {
+    pub engine: &'a Engine,
+    pub operation: &'a Operation,
+    pub image: Option<&'a ImageRequest>,
+    pub prepared: Option<DeploymentId>,
+    pub removed: Removed,
+    effect: Effect,
+}
+
+type Addition = (Vec<PlannedEntry>, Option<Box<dyn TreeReader>>);
+
+impl<'a> Run<'a> {
+    pub fn new(engine: &'a Engine, operation: &'a Operation, image: Option<&'a ImageRequest>) -> Self {
+        Self { engine, operation, image, prepared: None, removed: Removed::default(), effect: Effect::None }
+    }
+
+    /// Runs all steps under the journal.
+    pub async fn all(&mut self, steps: &[Step]) -> Result<()> {
+        if steps.is_empty() {
+            return Ok(());
+        }
+        let state = &self.engine.parts.state;
+        state.set_journal(Some(&self.intent(None)))?;
+        for step in steps {
+            tracing::debug!(?step, "step");
+            self.one(step).await.map_err(|error| error.with_effect(self.effect))?;
+        }
+        state.set_journal(None)
+    }
+
+    fn intent(&self, publication: Option<Publication>) -> Intent {
+        Intent { operation: self.operation.name().to_owned(), publication }
+    }
+
+    async fn one(&mut self, step: &Step) -> Result<()> {
+        let parts = &self.engine.parts;
+        match step {
+            Step::Initialize => parts.backend.initialize().await,
+            Step::Fetch => self.fetch().await,
+            Step::Prepare => self.prepare().await,
+            Step::Stage { hold } => self.stage_record(*hold).await,
+            Step::DropStaged => parts.state.set_staged(None),
+            Step::Finalize(target) => self.finalize(target).await,
+            Step::InstallLoader(target) => {
+                let tree = parts.backend.tree(&self.resolve(target)?).await?;
+                parts.loader.install(&*tree).await
+            }
+            Step::Publish(order) => self.publish(order).await,
+            Step::Confirm(id) => parts.loader.confirm(id).await,
+            Step::Retain(keep) => self.retain(keep).await,
+            Step::Sweep(keep) => parts.loader.sweep(keep).await.map(|removed| self.removed.add(removed)),
+        }
+    }
+
+    fn resolve(&self, target: &Target) -> Result<DeploymentId> {
+        match target {
+            Target::Known(id) => Ok(id.clone()),
+            Target::Prepared => self
+                .prepared
+                .clone()
+                .ok_or_else(|| Error::internal("a plan used a deployment before making it")),
+        }
+    }
+
+    fn request(&self) -> Result<&'a ImageRequest> {
+        self.image.ok_or_else(|| Error::internal("a plan fetches, but no image was given"))
+    }
+
+    async fn fetch(&mut self) -> Result<()> {
+        let request = self.request()?;
+        let parts = &self.engine.parts;
+        let pinned = parts.backend.fetch(&request.summary, &*parts.progress).await?;
+        if pinned.manifest_digest != request.summary.manifest_digest {
+            return Err(Error::integrity("the image changed while it was being fetched")
+                .with_context("looked up", &request.summary.manifest_digest)
+                .with_context("fetched", &pinned.manifest_digest)
+                .with_hint("run the command again"));
+        }
+        Ok(())
+    }
+
+    async fn prepare(&mut self) -> Result<()> {
+        let request = self.request()?;
+        let parts = &self.engine.parts;
+        let deployment = parts.backend.prepare(&request.spec()).await?;
+        let mut record = parts.state.record(&deployment.id)?;
+        record.machine_args = request.machine_args.clone();
+        record.user_args = request.user_args.clone();
+        parts.state.set_record(&deployment.id, &record)?;
+        // Better refused now than at shutdown, when nobody looks.
+        self.engine.entry_spec(&deployment.id).await?;
+        self.prepared = Some(deployment.id);
+        Ok(())
+    }
+
+    async fn stage_record(&mut self, hold: bool) -> Result<()> {
+        let deployment = self.resolve(&Target::Prepared)?;
+        let observed = self.engine.observe().await?;
+        if observed.booted.is_some() {
+            let order = observed.order_with(&[&deployment]);
+            let (plan, _) = self.boot_plan(&observed.boot, &order).await?;
+            self.check_room(&plan).await?;
+        }
+        let boot_id = self.engine.parts.boot_id.clone();
+        self.engine.parts.state.set_staged(Some(&StagedRecord { deployment, hold, boot_id }))
+    }
+
+    async fn finalize(&mut self, target: &Target) -> Result<()> {
+        let id = self.resolve(target)?;
+        let parts = &self.engine.parts;
+        let report = parts.backend.finalize(&id).await?;
+        let mut record = parts.state.record(&id)?;
+        record.etc_conflicts = report.conflicts;
+        parts.state.set_record(&id, &record)
+    }
+
+    async fn retain(&mut self, keep: &std::collections::BTreeSet<DeploymentId>) -> Result<()> {
+        let parts = &self.engine.parts;
+        self.removed.add(parts.backend.retain(keep).await?);
+        let left: Vec<_> = parts.backend.deployments().await?.into_iter().map(|d| d.id).collect();
+        parts.state.prune_records(|id| left.contains(id))
+    }
+
+    /// The one switch. Everything before `commit` is invisible; everything after it happens again if it is interrupted.
+    async fn publish(&mut self, order: &[Target]) -> Result<()> {
+        let order = order.iter().map(|target| self.resolve(target)).collect::<Result<Vec<_>>>()?;
+        let default = order.first().cloned().ok_or_else(|| Error::internal("a plan publishes nothing"))?;
+        let (plan, tree) = self.plan_with_room(&order).await?;
+        let parts = &self.engine.parts;
+        let publication = Publication { generation: plan.generation, default };
+        parts.state.set_journal(Some(&self.intent(Some(publication))))?;
+        let staged = parts.loader.stage(&plan, &BackendBlobs(self.engine), tree.as_deref()).await?;
+        parts.loader.commit(staged).await?;
+        self.effect = Effect::Committed;
+        Ok(())
+    }
+
+    /// A plan for which there is room, after giving up old deployments if need be.
+    async fn plan_with_room(
+        &mut self,
+        order: &[DeploymentId],
+    ) -> Result<(BootPlan, Option<Box<dyn TreeReader>>)> {
+        let boot = self.engine.parts.loader.read().await?;
+        let (plan, tree) = self.boot_plan(&boot, order).await?;
+        if self.check_room(&plan).await.is_ok() {
+            return Ok((plan, tree));
+        }
+        self.give_way(order).await?;
+        let boot = self.engine.parts.loader.read().await?;
+        let left: Vec<_> = self.engine.observe().await?.deployments.into_keys().collect();
+        let order: Vec<_> = order.iter().filter(|id| left.contains(id)).cloned().collect();
+        let (plan, tree) = self.boot_plan(&boot, &order).await?;
+        self.check_room(&plan).await?;
+        Ok((plan, tree))
+    }
+
+    /// Deletes what is neither running, default, pinned nor wanted now. The committed plan is durable, so this is allowed (I3).
+    async fn give_way(&mut self, order: &[DeploymentId]) -> Result<()> {
+        let observed = self.engine.observe().await?;
+        let mut keep = observed.needed();
+        keep.extend(order.first().cloned());
+        if observed.booted.is_none() {
+            return Ok(());
+        }
+        let message =
+            "too little room for the new boot files: the oldest unused deployments give way".to_owned();
+        self.engine.parts.progress.report(ProgressEvent::Message(message));
+        self.retain(&keep).await?;
+        self.removed.add(self.engine.parts.loader.sweep(&keep).await?);
+        Ok(())
+    }
+
+    async fn check_room(&self, plan: &BootPlan) -> Result<()> {
+        let needs = self.engine.parts.loader.space_needed(plan).await?;
+        needs.iter().find(|need| need.is_short()).map_or(Ok(()), |need| Err(no_room(need)))
+    }
+
+    async fn boot_plan(
+        &self,
+        boot: &BootState,
+        order: &[DeploymentId],
+    ) -> Result<(BootPlan, Option<Box<dyn TreeReader>>)> {
+        let (mut entries, mut tree): Addition = (Vec::new(), None);
+        for (place, id) in order.iter().enumerate() {
+            let existing = boot.entry_of(id).filter(|entry| entry.problem.is_none());
+            // A rollback only reorders: it must not depend on the backend. Other plans look whether arguments changed.
+            let must_look = place == 0 && !matches!(self.operation, Operation::Rollback);
+            let (entry, its_tree) = match existing {
+                Some(entry) if !must_look => (PlannedEntry::Keep(entry.id.clone()), None),
+                _ => self.add_or_keep(id, existing).await?,
+            };
+            entries.push(entry);
+            tree = tree.or(its_tree);
+        }
+        Ok((BootPlan { generation: boot.generation + 1, entries, one_shot: None }, tree))
+    }
+
+    async fn add_or_keep(
+        &self,
+        id: &DeploymentId,
+        existing: Option<&PublishedEntry>,
+    ) -> Result<(PlannedEntry, Option<Box<dyn TreeReader>>)> {
+        let (mut spec, tree) = self.engine.entry_spec(id).await?;
+        if let Some(entry) = existing.filter(|entry| still_describes(entry, &spec)) {
+            return Ok((PlannedEntry::Keep(entry.id.clone()), None));
+        }
+        let counted = self.engine.parts.loader.capabilities().boot_counting;
+        // The first deployment on a disk has nothing to fall back to.
+        spec.tries = (counted && !matches!(self.operation, Operation::Install)).then_some(TRIES);
+        Ok((PlannedEntry::Add(Box::new(spec)), Some(tree)))
+    }
+}
+
+/// Whether a published entry boots what `spec` would.
+fn still_describes(entry: &PublishedEntry, spec: &EntrySpec) -> bool {
+    match &spec.artifacts.kernel {
+        KernelArtifacts::Split { .. } => entry.cmdline.as_ref() == Some(&spec.full_cmdline()),
+        // The id of a unified deployment covers its kernel, and the command line is inside it.
+        KernelArtifacts::Unified { .. } => spec.extra_args.is_empty(),
+    }
+}
+
+fn no_room(need: &SpaceNeed) -> Error {
+    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+    Error::new(
+        ErrorKind::NoSpace,
+        format!(
+            "{} has {} MiB free, but {} MiB are needed",
+            need.place,
+            mib(need.available),
+            mib(need.needed)
+        ),
+    )
+    .with_hint("unpin or remove old deployments (`bootwright gc`), or delete other files there")
+}
+
+/// The engine's backend, as a source of blobs only.
+#[derive(Debug)]
+struct BackendBlobs<'a>(&'a Engine);
+
+#[async_trait::async_trait]
+impl crate::tree::BlobSource for BackendBlobs<'_> {
+    async fn open_blob(&self, blob: &crate::model::Blob) -> Result<crate::tree::Reader> {
+        self.0.parts.backend.open_blob(blob).await
+    }
+}
+
+impl Engine {
+    /// Observes, plans and executes one operation, recovery first. The caller holds the lock.
+    pub(super) async fn perform(
+        &self,
+        operation: &Operation,
+        image: Option<&ImageRequest>,
+    ) -> Result<Performed> {
+        self.recover().await?;
+        let observed = self.observe().await?;
+        let steps = super::plan(operation, &observed)?;
+        let mut run = Run::new(self, operation, image);
+        let result = run.all(&steps).await;
+        let (prepared, removed) = (run.prepared.take(), std::mem::take(&mut run.removed));
+        if let Err(error) = result {
+            return Err(self.undo(error, &observed).await);
+        }
+        Ok(Performed { observed, steps, prepared, removed })
+    }
+
+    /// After an error before the commit: removes what was half-done, as recovery would, and keeps the first error.
+    async fn undo(&self, error: Error, before: &Observed) -> Error {
+        if error.effect() == Effect::Committed || error.kind() == ErrorKind::Interrupted {
+            // Recovery carries it on, from the journal; a download that stopped is resumed by the next try.
+            return error;
+        }
+        let keep = before.keep();
+        let cleaned = async {
+            if !keep.is_empty() {
+                self.parts.backend.retain(&keep).await?;
+                self.parts.loader.sweep(&keep).await?;
+            }
+            self.parts.state.set_journal(None)
+        };
+        match cleaned.await {
+            Ok(()) => error,
+            Err(second) => {
+                tracing::warn!(%second, "cleaning up after the error was not possible either");
+                error.with_effect(Effect::Partial)
+            }
+        }
+    }
+}
+
+/// What an operation did.
+#[derive(Debug)]
+pub(super) struct Performed {
+    pub observed: Observed,
+    pub steps: Vec<Step>,
+    pub prepared: Option<DeploymentId>,
+    pub removed: Removed,
+}

@@ -1,0 +1,31 @@
+//! What may never be deleted: the one rule behind `retain` and `sweep`.
+
+use std::collections::BTreeSet;
+
+use super::Observed;
+use crate::model::DeploymentId;
+
+impl Observed {
+    /// Deployments that must stay: the running one, the default, the way back, pinned and staged ones, and whatever could
+    /// start by a path that is not in the plan (invariant I1). On a disk that is not running, every published one.
+    pub fn keep(&self) -> BTreeSet<DeploymentId> {
+        if self.booted.is_none() {
+            return self.boot.deployments().into_iter().chain(self.protected()).collect();
+        }
+        self.needed().into_iter().chain(self.rollback_target().cloned()).collect()
+    }
+
+    /// The least that must stay when room is short: without the way back, unless that is what runs.
+    pub fn needed(&self) -> BTreeSet<DeploymentId> {
+        let mut needed = self.protected();
+        needed.extend(self.booted.clone());
+        needed.extend(self.default_deployment().cloned());
+        needed
+    }
+
+    fn protected(&self) -> BTreeSet<DeploymentId> {
+        let pinned = self.records.iter().filter(|(_, record)| record.pinned).map(|(id, _)| id.clone());
+        let staged = self.staged.iter().map(|staged| staged.deployment.clone());
+        pinned.chain(staged).chain(self.boot.also_bootable.iter().cloned()).collect()
+    }
+}

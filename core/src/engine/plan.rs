@@ -1,0 +1,160 @@
+//! From an operation to ordered steps: pure, so that properties can be tested over every state.
+
+use std::collections::BTreeSet;
+
+use super::Observed;
+use crate::{
+    error::{Error, Result},
+    model::DeploymentId,
+};
+
+/// What somebody wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Operation {
+    /// The first deployment on an empty disk.
+    Install,
+    /// Another image, or a newer version: made ready now, booted after the next shutdown.
+    Update {
+        /// Only download; do not finalise at shutdown until asked again.
+        hold: bool,
+    },
+    /// At shutdown: the staged deployment becomes the default.
+    Finalize,
+    /// After a good boot: stop counting, clean up.
+    Confirm,
+    /// Back to the previous deployment, or forward again.
+    Rollback,
+    /// Delete what nothing needs.
+    Gc,
+}
+
+impl Operation {
+    /// The word for journals and messages.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Install => "install",
+            Self::Update { .. } => "upgrade",
+            Self::Finalize => "finalize",
+            Self::Confirm => "confirm",
+            Self::Rollback => "rollback",
+            Self::Gc => "gc",
+        }
+    }
+}
+
+/// A deployment in a plan: one that exists, or the one that an earlier step makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// Made by [`Step::Prepare`].
+    Prepared,
+    /// Exists.
+    Known(DeploymentId),
+}
+
+/// One repeatable step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Make the store.
+    Initialize,
+    /// Bring the image into the store.
+    Fetch,
+    /// Materialise the deployment, and check that this bootloader can start it.
+    Prepare,
+    /// Record it as staged.
+    Stage {
+        /// Only download.
+        hold: bool,
+    },
+    /// Forget the staged deployment.
+    DropStaged,
+    /// Put its `/etc` in place.
+    Finalize(Target),
+    /// Install or update loader binaries from its tree.
+    InstallLoader(Target),
+    /// Compatible, stage, commit: the switch. In order of preference.
+    Publish(Vec<Target>),
+    /// This boot was good.
+    Confirm(DeploymentId),
+    /// Delete deployments that are not in this set.
+    Retain(BTreeSet<DeploymentId>),
+    /// Delete boot entries and files that are not for this set.
+    Sweep(BTreeSet<DeploymentId>),
+}
+
+/// The steps that lead from `observed` to what `operation` wants. Empty if there is nothing to do.
+///
+/// # Errors
+/// `NotFound` if there is nothing to roll back to; `InvalidInput` if an install finds a system.
+pub fn plan(operation: &Operation, observed: &Observed) -> Result<Vec<Step>> {
+    match operation {
+        Operation::Install => install(observed),
+        Operation::Update { hold } => Ok(vec![Step::Fetch, Step::Prepare, Step::Stage { hold: *hold }]),
+        Operation::Finalize => Ok(finalize(observed)),
+        Operation::Confirm => Ok(confirm(observed)),
+        Operation::Rollback => rollback(observed),
+        Operation::Gc => Ok(clean_up(observed)),
+    }
+}
+
+fn install(observed: &Observed) -> Result<Vec<Step>> {
+    if !observed.boot.entries.is_empty() {
+        return Err(Error::invalid("this disk has a system already")
+            .with_hint("use `switch` to change its image, or install to an empty disk"));
+    }
+    Ok(vec![
+        Step::Initialize,
+        Step::Fetch,
+        Step::Prepare,
+        Step::Finalize(Target::Prepared),
+        Step::InstallLoader(Target::Prepared),
+        Step::Publish(vec![Target::Prepared]),
+    ])
+}
+
+fn finalize(observed: &Observed) -> Vec<Step> {
+    let Some(staged) = observed.staged.as_ref().filter(|staged| !staged.hold) else { return Vec::new() };
+    if !observed.deployments.contains_key(&staged.deployment) {
+        return vec![Step::DropStaged];
+    }
+    let way_back = observed.booted.as_ref();
+    let first: Vec<_> = std::iter::once(&staged.deployment).chain(way_back).collect();
+    vec![
+        Step::Finalize(Target::Known(staged.deployment.clone())),
+        publish(observed.order_with(&first)),
+        Step::DropStaged,
+    ]
+}
+
+fn confirm(observed: &Observed) -> Vec<Step> {
+    let Some(booted) = &observed.booted else { return Vec::new() };
+    let mut steps = vec![Step::Confirm(booted.clone())];
+    // After a fallback, or while a rollback waits, everything stays: somebody may want to look at it.
+    if observed.default_deployment() == Some(booted) {
+        steps.push(Step::InstallLoader(Target::Known(booted.clone())));
+        steps.extend(clean_up(observed));
+    }
+    steps
+}
+
+fn rollback(observed: &Observed) -> Result<Vec<Step>> {
+    let target = observed.rollback_target().ok_or_else(|| {
+        Error::not_found("there is no other deployment to roll back to")
+            .with_hint("`bootwright status` lists what is installed; `switch` brings another image")
+    })?;
+    let first: Vec<_> = std::iter::once(target).chain(&observed.booted).collect();
+    let mut steps = Vec::new();
+    if observed.staged.is_some() {
+        steps.push(Step::DropStaged);
+    }
+    steps.push(publish(observed.order_with(&first)));
+    Ok(steps)
+}
+
+fn clean_up(observed: &Observed) -> Vec<Step> {
+    let keep = observed.keep();
+    if keep.is_empty() { Vec::new() } else { vec![Step::Retain(keep.clone()), Step::Sweep(keep)] }
+}
+
+fn publish(order: Vec<DeploymentId>) -> Step {
+    Step::Publish(order.into_iter().map(Target::Known).collect())
+}

@@ -1,0 +1,190 @@
+//! What core itself remembers on the physical root, below `bootwright/`: records, the staged deployment, the journal, the lock.
+
+use std::os::fd::OwnedFd;
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::Intent;
+use crate::{
+    error::{Error, ErrorKind, IoContext, Result},
+    fs::{ReplaceStyle, Root},
+    model::{DeploymentId, KernelCmdline, Stateroot},
+};
+
+const FOLDER: &str = "bootwright";
+const LOCK: &str = "lock";
+const SYSTEM: &str = "system.json";
+const STAGED: &str = "staged.json";
+const JOURNAL: &str = "journal.json";
+const RECORDS: &str = "deployments";
+
+/// What was chosen at install and holds for the whole system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SystemRecord {
+    /// Name of the storage backend.
+    pub backend: String,
+    /// Name of the bootloader.
+    pub bootloader: String,
+    /// Whose `/var` deployments use.
+    pub stateroot: Stateroot,
+    /// Whether reads need not be verified (install with `--allow-missing-verity`).
+    pub allow_missing_verity: bool,
+}
+
+/// What core knows of one deployment, besides what its backend knows.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeploymentRecord {
+    /// Arguments by which the machine finds its physical root (`root=UUID=…`); a sealed UKI does without.
+    pub machine_args: KernelCmdline,
+    /// Arguments that the administrator added.
+    pub user_args: KernelCmdline,
+    /// Never to be removed.
+    pub pinned: bool,
+    /// Paths in `/etc` that the image and the administrator changed in different ways; the administrator's are in force.
+    pub etc_conflicts: Vec<String>,
+}
+
+/// A deployment that becomes the default at the next shutdown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StagedRecord {
+    /// Which.
+    pub deployment: DeploymentId,
+    /// Only downloaded: wait until it is asked for.
+    pub hold: bool,
+    /// `/proc/sys/kernel/random/boot_id` of the boot during which it was staged: in a later boot, its finalisation was missed.
+    pub boot_id: String,
+}
+
+/// Files of core on the physical root. Each is replaced wholly or not at all.
+#[derive(Debug, Clone)]
+pub struct StateStore {
+    root: Root,
+}
+
+/// Held while a command changes the system; released when dropped, also by a crash.
+#[derive(Debug)]
+pub struct Lock {
+    _file: OwnedFd,
+}
+
+impl StateStore {
+    /// The records below this physical root. Reads nothing yet.
+    pub fn new(sysroot: Root) -> Self {
+        Self { root: sysroot }
+    }
+
+    /// Takes the lock.
+    ///
+    /// # Errors
+    /// `Busy` if another command has it; it does not wait.
+    pub fn lock(&self) -> Result<Lock> {
+        self.root.create_dir_all(FOLDER)?;
+        let path = path(LOCK);
+        let mut options = cap_std::fs::OpenOptions::new();
+        let file = self
+            .root
+            .dir()
+            .open_with(&path, options.write(true).create(true))
+            .context_io(|| format!("open {}", self.root.show(&path)))?;
+        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Lock { _file: file.into_std().into() }),
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                Err(Error::new(ErrorKind::Busy, "another bootwright command is changing this system")
+                    .with_hint("wait for it to end, then run this one again"))
+            }
+            Err(errno) => Err(Error::io(format!("lock {}", self.root.show(&path)), errno.into())),
+        }
+    }
+
+    /// What was chosen at install, or `None` on a system that Bootwright did not install.
+    pub fn system(&self) -> Result<Option<SystemRecord>> {
+        self.load(SYSTEM)
+    }
+
+    /// Records the choices of an install.
+    pub fn set_system(&self, record: &SystemRecord) -> Result<()> {
+        self.store(SYSTEM, record)
+    }
+
+    /// The staged deployment, if there is one.
+    pub fn staged(&self) -> Result<Option<StagedRecord>> {
+        self.load(STAGED)
+    }
+
+    /// Records or forgets the staged deployment.
+    pub fn set_staged(&self, record: Option<&StagedRecord>) -> Result<()> {
+        self.store_or_remove(STAGED, record)
+    }
+
+    /// The journal, if an operation is under way or was interrupted.
+    pub fn journal(&self) -> Result<Option<Intent>> {
+        self.load(JOURNAL)
+    }
+
+    /// Writes or clears the journal.
+    pub fn set_journal(&self, intent: Option<&Intent>) -> Result<()> {
+        self.store_or_remove(JOURNAL, intent)
+    }
+
+    /// The record of a deployment; an empty one if there is none.
+    pub fn record(&self, id: &DeploymentId) -> Result<DeploymentRecord> {
+        Ok(self.load(&record_file(id))?.unwrap_or_default())
+    }
+
+    /// Replaces the record of a deployment.
+    pub fn set_record(&self, id: &DeploymentId, record: &DeploymentRecord) -> Result<()> {
+        self.store(&record_file(id), record)
+    }
+
+    /// Removes records of deployments for which `exists` says no.
+    pub fn prune_records(&self, exists: impl Fn(&DeploymentId) -> bool) -> Result<()> {
+        for file in self.root.list(&path(RECORDS))? {
+            let id = file.strip_suffix(".json").and_then(|stem| DeploymentId::new(stem).ok());
+            if id.is_some_and(|id| !exists(&id)) {
+                self.root.remove_file(&path(&format!("{RECORDS}/{file}")))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn load<T: DeserializeOwned>(&self, file: &str) -> Result<Option<T>> {
+        let path = path(file);
+        let Some(bytes) = self.root.read(&path)? else { return Ok(None) };
+        serde_json::from_slice(&bytes).map(Some).map_err(|source| {
+            Error::integrity(format!("{} is damaged", self.root.show(&path)))
+                .with_source(source)
+                .with_hint("move it away; `bootwright status` then shows what is left")
+        })
+    }
+
+    fn store<T: Serialize>(&self, file: &str, value: &T) -> Result<()> {
+        let json = serde_json::to_vec_pretty(value)
+            .map_err(|source| Error::internal(format!("write {file} as JSON")).with_source(source))?;
+        self.root.replace(&path(file), &json, ReplaceStyle::Durable)
+    }
+
+    fn store_or_remove<T: Serialize>(&self, file: &str, value: Option<&T>) -> Result<()> {
+        match value {
+            Some(value) => self.store(file, value),
+            None => self.remove_durably(&path(file)),
+        }
+    }
+
+    fn remove_durably(&self, path: &str) -> Result<()> {
+        if self.root.remove_file(path)? {
+            self.root.sync_folder(FOLDER)?;
+        }
+        Ok(())
+    }
+}
+
+fn path(file: &str) -> String {
+    format!("{FOLDER}/{file}")
+}
+
+fn record_file(id: &DeploymentId) -> String {
+    format!("{RECORDS}/{id}.json")
+}
