@@ -184,6 +184,11 @@ impl Vm {
         self.running.as_mut().is_some_and(|running| running.process.ended().is_none())
     }
 
+    /// The process id of QEMU while the machine is on: `/proc` has its use of time and memory.
+    pub fn process_id(&self) -> Option<u32> {
+        self.running.as_ref().map(|running| running.process.id())
+    }
+
     /// Everything that the machine wrote to its serial console, over all its boots.
     pub fn serial_text(&self) -> String {
         String::from_utf8_lossy(&fs::read(self.settings.serial_log()).unwrap_or_default()).into_owned()

@@ -36,6 +36,11 @@ impl Process {
         Ok(Self { child })
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The exit status, if it has ended.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
@@ -104,7 +109,7 @@ mod tests {
     #[test]
     fn a_dropped_process_is_gone() {
         let process = sleeper();
-        let pid = process.child.id();
+        let pid = process.id();
         drop(process);
         assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
     }
