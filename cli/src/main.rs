@@ -1,2 +1,3 @@
-//! placeholder
+//! The `bootwright` program.
+
 fn main() {}

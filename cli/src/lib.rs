@@ -1,0 +1,4 @@
+//! placeholder
+
+pub mod disk;
+pub mod machine;
