@@ -125,15 +125,17 @@ impl Error {
     }
 
     /// An operating system error while doing `what` ("write /boot/loader/entries/a.conf"), with its kind derived:
-    /// no space, permission, not found and busy keep their meaning, all else is [`ErrorKind::Io`].
+    /// no space, permission, not found and busy keep their meaning, all else is [`ErrorKind::Io`]. An [`Error`] that travelled
+    /// through a reader, wrapped in `source`, keeps its kind.
     pub fn io(what: impl Into<String>, source: std::io::Error) -> Self {
-        let kind = match source.kind() {
+        let wrapped = source.get_ref().and_then(|inner| inner.downcast_ref::<Self>()).map(Self::kind);
+        let kind = wrapped.unwrap_or(match source.kind() {
             std::io::ErrorKind::NotFound => ErrorKind::NotFound,
             std::io::ErrorKind::PermissionDenied => ErrorKind::Permission,
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => ErrorKind::NoSpace,
             std::io::ErrorKind::ResourceBusy => ErrorKind::Busy,
             _ => ErrorKind::Io,
-        };
+        });
         Self::new(kind, what).with_source(source)
     }
 
@@ -265,6 +267,12 @@ mod tests {
     fn a_full_disk_keeps_its_kind_through_io_errors() {
         let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
         assert_eq!(Error::io("write a", full).kind(), ErrorKind::NoSpace);
+    }
+
+    #[test]
+    fn an_error_keeps_its_kind_through_a_reader() {
+        let wrapped = std::io::Error::other(Error::integrity("x"));
+        assert_eq!(Error::io("read a", wrapped).kind(), ErrorKind::Integrity);
     }
 
     #[test]

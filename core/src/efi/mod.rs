@@ -1,6 +1,7 @@
 //! EFI variables: the interface that bootloaders use, the kernel's efivarfs behind it, and a store in memory for tests.
 
 mod efivarfs;
+pub mod load_option;
 mod memory;
 
 pub use efivarfs::EfivarFs;

@@ -1,0 +1,11 @@
+//! What bootloaders that keep their files on a FAT partition share: names, verified copies, room.
+//!
+//! A bootloader is free not to use any of it.
+
+mod copy;
+mod name;
+mod space;
+
+pub use copy::{Checked, Placed, place, place_blob};
+pub use name::{decode_id, encode_id};
+pub use space::{Room, short_of_space};
