@@ -16,10 +16,11 @@ use bootwright_conformance::{
 };
 
 fn main() -> anyhow::Result<()> {
-    let image = compose(&Recipe::debian().guest_agent(build_guest_agent()?), &Cache::in_target_dir()?)?;
+    let recipe = Recipe::debian().guest_agent(build_guest_agent()?);
+    let image = compose(&recipe, &Cache::in_target_dir()?)?;
     let scratch = tempfile::tempdir()?;
     let disk = scratch.path().join("disk.img");
-    plain_disk::make(&image, scratch.path(), &disk)?;
+    plain_disk::make(&image, &recipe.kernel_arguments, scratch.path(), &disk)?;
     let mut vm = Vm::builder("times").disk(Disk::overlay(&disk)).build()?;
     let lines = std::env::args().any(|argument| argument == "--lines");
     for boot in 1..=3 {

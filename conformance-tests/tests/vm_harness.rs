@@ -12,25 +12,22 @@ use std::{
 use anyhow::Result;
 use bootwright_conformance::{
     cargo::build_guest_agent,
-    images::{Cache, OciImage, Recipe, compose},
+    images::{Cache, Recipe, compose},
     vm::{Disk, Vm},
 };
 
 const BOOT: Duration = Duration::from_secs(180);
 const COMMAND: Duration = Duration::from_secs(30);
 
-fn image() -> Result<OciImage> {
-    let cache = Cache::in_target_dir()?.with_progress(|line| println!("{line}"));
-    compose(&Recipe::debian().guest_agent(build_guest_agent()?), &cache)
-}
-
 #[test]
 #[ignore = "boots a virtual machine; `cargo xtask test` runs it"]
 fn a_machine_boots_runs_commands_and_keeps_its_disk_through_every_kind_of_restart() -> Result<()> {
     let scratch = tempfile::tempdir()?;
     let (disk, folder) = (scratch.path().join("disk.img"), scratch.path().join("folder"));
-    let image = image()?;
-    plain_disk::make(&image, scratch.path(), &disk)?;
+    let cache = Cache::in_target_dir()?.with_progress(|line| println!("{line}"));
+    let recipe = Recipe::debian().guest_agent(build_guest_agent()?);
+    let image = compose(&recipe, &cache)?;
+    plain_disk::make(&image, &recipe.kernel_arguments, scratch.path(), &disk)?;
     fs::create_dir(&folder)?;
     fs::write(folder.join("hello"), "from the host")?;
 

@@ -17,8 +17,17 @@ use super::{
 
 /// Kernel arguments of a test image. `rw`: the overlay on `/etc` cannot be mounted under a read-only root.
 /// The rest makes an emulated boot short, quiet enough to be quick, and a panic a reboot.
-const KERNEL_ARGUMENTS: [&str; 6] =
-    ["rw", "console=ttyS0", "panic=1", "loglevel=4", "mitigations=off", "audit=0"];
+const KERNEL_ARGUMENTS: [&str; 9] = [
+    "rw",
+    "console=ttyS0",
+    "panic=1",
+    "loglevel=4",
+    "mitigations=off",
+    "audit=0",
+    "8250.nr_uarts=1",
+    "init_on_alloc=0",
+    "rcupdate.rcu_expedited=1",
+];
 
 /// What a file in the top layer is.
 #[derive(Debug, Clone)]

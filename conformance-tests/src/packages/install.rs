@@ -95,9 +95,7 @@ fn apt_get(options: &[&str], names: &[String]) -> Result<()> {
 
 /// Installs from the backports suite, which is configured for these two calls only.
 fn from_backports(names: &[String]) -> Result<()> {
-    let release = fs::read_to_string("/etc/os-release")?;
-    let codename =
-        os_release_value(&release, "VERSION_CODENAME").context("/etc/os-release has no codename")?;
+    let codename = apt::release_value("VERSION_CODENAME").context("/etc/os-release has no codename")?;
     let suite = format!("{codename}-backports");
     let folder = sources_with(&suite)?;
     let parts = format!("Dir::Etc::SourceParts={}", folder.path().display());
@@ -131,12 +129,6 @@ fn backports_line(mirror: &str, suite: &str, key: &Path) -> String {
     format!("deb [signed-by={}] {mirror} {suite} main\n", key.display())
 }
 
-/// The value of `name` in the text of an os-release file, without quotes.
-fn os_release_value<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    let value = |line: &'a str| line.strip_prefix(name)?.strip_prefix('=');
-    text.lines().find_map(value).map(|value| value.trim_matches('"'))
-}
-
 #[cfg(test)]
 mod tests {
     use super::{super::REQUIREMENTS, *};
@@ -155,13 +147,6 @@ mod tests {
     fn a_package_that_is_needed_twice_is_named_once() {
         let text = names(&REQUIREMENTS, |requirement| requirement.fedora);
         assert_eq!(text.iter().filter(|name| *name == "util-linux").count(), 1);
-    }
-
-    #[test]
-    fn the_codename_is_read_from_os_release() {
-        let text = "NAME=\"x\"\nVERSION_CODENAME=bookworm\nVERSION_CODENAME_X=no\n";
-        assert_eq!(os_release_value(text, "VERSION_CODENAME"), Some("bookworm"));
-        assert_eq!(os_release_value("ID=arch\n", "VERSION_CODENAME"), None);
     }
 
     #[test]

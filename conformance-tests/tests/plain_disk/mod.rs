@@ -29,9 +29,9 @@ mke2fs -q -t ext4 -L root -d "$root" "$output"
 "#;
 
 /// Writes the disk image `disk`, using `scratch` for the partitions on the way.
-pub fn make(image: &OciImage, scratch: &Path, disk: &Path) -> Result<()> {
+pub fn make(image: &OciImage, kernel_arguments: &[String], scratch: &Path, disk: &Path) -> Result<()> {
     let (esp, root) = (scratch.join("esp.img"), scratch.join("root.img"));
-    make_esp(image, scratch, &esp)?;
+    make_esp(image, kernel_arguments, scratch, &esp)?;
     make_root(image, scratch, &root)?;
     sized(disk, ESP_MIB + ROOT_MIB + 2)?;
     let table =
@@ -43,11 +43,11 @@ pub fn make(image: &OciImage, scratch: &Path, disk: &Path) -> Result<()> {
     place(&root, disk, 1 + ESP_MIB)
 }
 
-fn make_esp(image: &OciImage, scratch: &Path, esp: &Path) -> Result<()> {
+fn make_esp(image: &OciImage, kernel_arguments: &[String], scratch: &Path, esp: &Path) -> Result<()> {
     let modules = format!("/usr/lib/modules/{}", image.kernel_version()?);
     let read = |path: &str| image.read_file(path)?.with_context(|| format!("the image has no {path}"));
-    let options = "root=LABEL=root rw console=ttyS0 panic=1 loglevel=4 mitigations=off audit=0";
-    let entry = format!("title plain\nlinux /linux\ninitrd /initrd\noptions {options}\n");
+    let options = kernel_arguments.join(" ");
+    let entry = format!("title plain\nlinux /linux\ninitrd /initrd\noptions root=LABEL=root {options}\n");
     sized(esp, ESP_MIB)?;
     run(command("mkfs.vfat").args(["-F", "32", "-n", "ESP"]).arg(esp))?;
     run(command("mmd").arg("-i").arg(esp).args(["::/EFI", "::/EFI/BOOT", "::/loader", "::/loader/entries"]))?;

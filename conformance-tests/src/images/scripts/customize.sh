@@ -47,3 +47,19 @@ mkdir -p usr/lib/systemd/journald.conf.d usr/lib/systemd/system/serial-getty@.se
 printf '[Journal]\nStorage=volatile\n' > usr/lib/systemd/journald.conf.d/50-volatile.conf
 printf '[Service]\nExecStart=\nExecStart=-/sbin/agetty --autologin root --noclear --keep-baud 115200 - $TERM\n' \
     > usr/lib/systemd/system/serial-getty@.service.d/50-autologin.conf
+
+# udev looks at the devices that these machines use, and not at 64 consoles and the processor's every feature.
+# dracut copies this into the initramfs too.
+mkdir -p usr/lib/systemd/system/systemd-udev-trigger.service.d
+cat > usr/lib/systemd/system/systemd-udev-trigger.service.d/50-test.conf <<'END'
+[Service]
+ExecStart=
+ExecStart=-udevadm trigger --type=devices --action=add --subsystem-match=pci --subsystem-match=virtio --subsystem-match=block --subsystem-match=virtio-ports --subsystem-match=watchdog --subsystem-match=net
+ExecStart=-udevadm trigger --type=devices --action=add --sysname-match=ttyS0
+END
+
+# Generators that never generate anything here; each is a process that systemd waits for, at every boot.
+mkdir -p etc/systemd/system-generators
+for generator in hibernate-resume rc-local ssh sysv system-update tpm2; do
+    ln -sf /dev/null "etc/systemd/system-generators/systemd-$generator-generator"
+done
