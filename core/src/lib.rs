@@ -10,6 +10,7 @@
 
 pub mod backend;
 pub mod bls;
+pub mod boot_files;
 pub mod bootloader;
 pub mod capability;
 pub mod context;
@@ -17,6 +18,7 @@ pub mod efi;
 pub mod engine;
 pub mod error;
 pub mod etc_merge;
+pub mod fake;
 pub mod fs;
 pub mod image_config;
 pub mod model;
@@ -25,6 +27,7 @@ pub mod registry;
 pub mod transport;
 pub mod tree;
 pub mod uki;
+pub mod wrap;
 
 pub use backend::StorageBackend;
 pub use bootloader::Bootloader;

@@ -117,9 +117,7 @@ impl<'a> Run<'a> {
         let deployment = self.resolve(&Target::Prepared)?;
         let observed = self.engine.observe().await?;
         if observed.booted.is_some() {
-            let order = observed.order_with(&[&deployment]);
-            let (plan, _) = self.boot_plan(&observed.boot, &order).await?;
-            self.check_room(&plan).await?;
+            self.plan_with_room(&observed.order_with(&[&deployment])).await?;
         }
         let boot_id = self.engine.parts.boot_id.clone();
         self.engine.parts.state.set_staged(Some(&StagedRecord { deployment, hold, boot_id }))
@@ -185,9 +183,8 @@ impl<'a> Run<'a> {
         let message =
             "too little room for the new boot files: the oldest unused deployments give way".to_owned();
         self.engine.parts.progress.report(ProgressEvent::Message(message));
-        self.retain(&keep).await?;
         self.removed.add(self.engine.parts.loader.sweep(&keep).await?);
-        Ok(())
+        self.retain(&keep).await
     }
 
     async fn check_room(&self, plan: &BootPlan) -> Result<()> {
@@ -293,8 +290,8 @@ impl Engine {
         let keep = before.keep();
         let cleaned = async {
             if !keep.is_empty() {
-                self.parts.backend.retain(&keep).await?;
                 self.parts.loader.sweep(&keep).await?;
+                self.parts.backend.retain(&keep).await?;
             }
             self.parts.state.set_journal(None)
         };

@@ -75,4 +75,9 @@ impl Engine {
     pub fn new(parts: Parts) -> Self {
         Self { parts }
     }
+
+    /// The engine's own records, for a caller that holds the lock over several verbs.
+    pub fn state(&self) -> &StateStore {
+        &self.parts.state
+    }
 }

@@ -97,7 +97,7 @@ pub fn plan(operation: &Operation, observed: &Observed) -> Result<Vec<Step>> {
 }
 
 fn install(observed: &Observed) -> Result<Vec<Step>> {
-    if !observed.boot.entries.is_empty() {
+    if !observed.boot.entries.is_empty() || observed.booted.is_some() {
         return Err(Error::invalid("this disk has a system already")
             .with_hint("use `switch` to change its image, or install to an empty disk"));
     }
@@ -152,7 +152,8 @@ fn rollback(observed: &Observed) -> Result<Vec<Step>> {
 
 fn clean_up(observed: &Observed) -> Vec<Step> {
     let keep = observed.keep();
-    if keep.is_empty() { Vec::new() } else { vec![Step::Retain(keep.clone()), Step::Sweep(keep)] }
+    // Entries before trees: at no moment may an entry point to a tree that is gone (invariant I4).
+    if keep.is_empty() { Vec::new() } else { vec![Step::Sweep(keep.clone()), Step::Retain(keep)] }
 }
 
 fn publish(order: Vec<DeploymentId>) -> Step {

@@ -1,0 +1,85 @@
+//! Images in memory.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use async_trait::async_trait;
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    engine::ImageLookup,
+    error::{Error, Result},
+    model::{Digest, ImageReference, ImageSummary, LayerSummary},
+};
+
+/// What an image in memory holds.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FakeImage {
+    /// Version label.
+    pub version: String,
+    /// Files by path, `/etc` included.
+    pub files: BTreeMap<String, String>,
+    /// Kernel content; `None` makes an image that cannot boot.
+    pub kernel: Option<String>,
+    /// Whether the kernel is a UKI.
+    pub unified: bool,
+}
+
+impl FakeImage {
+    /// An image that boots, with one file in `/usr` and one in `/etc`.
+    pub fn bootable(version: &str) -> Self {
+        let files = [("usr/marker", version), ("etc/default", version)];
+        Self {
+            version: version.to_owned(),
+            files: files.map(|(path, text)| (path.to_owned(), text.to_owned())).into(),
+            kernel: Some(format!("kernel {version}")),
+            unified: false,
+        }
+    }
+
+    /// Its manifest digest: a digest of all that it holds.
+    pub fn digest(&self) -> Digest {
+        digest_of(&format!("{self:?}"))
+    }
+}
+
+/// SHA-256 of a text.
+pub(super) fn digest_of(text: &str) -> Digest {
+    Digest::from_sha256(Sha256::digest(text).into())
+}
+
+/// A registry in memory: names to images, changed by tests at will.
+#[derive(Debug, Clone, Default)]
+pub struct FakeImages(Arc<Mutex<BTreeMap<ImageReference, FakeImage>>>);
+
+impl FakeImages {
+    /// Makes `reference` name `image` from now on.
+    pub fn publish(&self, reference: &ImageReference, image: FakeImage) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(reference.clone(), image);
+    }
+
+    /// The image that has this manifest digest.
+    pub(super) fn by_digest(&self, digest: &Digest) -> Option<FakeImage> {
+        let images = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        images.values().find(|image| &image.digest() == digest).cloned()
+    }
+}
+
+#[async_trait]
+impl ImageLookup for FakeImages {
+    async fn look_up(&self, reference: &ImageReference) -> Result<ImageSummary> {
+        let image = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(reference).cloned();
+        let image = image.ok_or_else(|| Error::not_found(format!("no image {reference}")))?;
+        let layer = LayerSummary { digest: image.digest(), diff_id: image.digest(), size: 1 };
+        Ok(ImageSummary {
+            reference: reference.clone(),
+            manifest_digest: image.digest(),
+            architecture: "amd64".to_owned(),
+            version: Some(image.version),
+            created: None,
+            layers: vec![layer],
+        })
+    }
+}

@@ -1,0 +1,207 @@
+//! A bootloader in memory, and its boot partition.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Read,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use async_trait::async_trait;
+
+use crate::{
+    bootloader::{Bootloader, Staged},
+    capability::BootloaderCapabilities,
+    error::{Error, ErrorKind, IoContext, Result},
+    fs::Faults,
+    model::{
+        BootPlan, BootState, DeploymentId, EntryId, EntrySpec, KernelCmdline, PlannedEntry, PublishedEntry,
+        Removed, SpaceNeed,
+    },
+    tree::{BlobSource, TreeReader},
+};
+
+/// What a fake boot partition keeps across crashes.
+#[derive(Debug, Clone)]
+pub(super) struct Partition {
+    generation: u64,
+    order: Vec<EntryId>,
+    pub(super) files: BTreeMap<EntryId, FakeEntry>,
+    /// How many entries fit.
+    pub(super) capacity: usize,
+    next: u64,
+}
+
+impl Default for Partition {
+    fn default() -> Self {
+        Self { generation: 0, order: Vec::new(), files: BTreeMap::new(), capacity: usize::MAX, next: 0 }
+    }
+}
+
+/// One entry on the fake partition.
+#[derive(Debug, Clone)]
+pub(super) struct FakeEntry {
+    deployment: DeploymentId,
+    title: String,
+    version: Option<String>,
+    cmdline: KernelCmdline,
+    tries: Option<u32>,
+    kernel: Vec<u8>,
+}
+
+/// A bootloader whose partition is a value in memory.
+#[derive(Debug, Clone)]
+pub struct FakeLoader {
+    pub(super) partition: Arc<Mutex<Partition>>,
+    pub(super) faults: Faults,
+}
+
+impl FakeLoader {
+    pub(super) fn locked(&self) -> MutexGuard<'_, Partition> {
+        self.partition.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn write_entry(&self, spec: &EntrySpec, blobs: &dyn BlobSource) -> Result<EntryId> {
+        let mut kernel = Vec::new();
+        for blob in spec.artifacts.kernel.blobs() {
+            blobs
+                .open_blob(blob)
+                .await?
+                .read_to_end(&mut kernel)
+                .context_io(|| "copy the kernel".to_owned())?;
+        }
+        self.faults.before("write a fake boot entry")?;
+        let mut partition = self.locked();
+        if partition.files.len() >= partition.capacity {
+            return Err(Error::new(ErrorKind::NoSpace, "the fake partition is full"));
+        }
+        partition.next += 1;
+        let id = EntryId::new(format!("entry-{}", partition.next))?;
+        let entry = FakeEntry {
+            deployment: spec.deployment.clone(),
+            title: spec.title.clone(),
+            version: spec.version.clone(),
+            cmdline: spec.full_cmdline(),
+            tries: spec.tries,
+            kernel,
+        };
+        partition.files.insert(id.clone(), entry);
+        Ok(id)
+    }
+}
+
+impl Partition {
+    fn published(&self, id: &EntryId) -> Option<PublishedEntry> {
+        let entry = self.files.get(id)?;
+        Some(PublishedEntry {
+            id: id.clone(),
+            deployment: entry.deployment.clone(),
+            title: entry.title.clone(),
+            version: entry.version.clone(),
+            cmdline: Some(entry.cmdline.clone()),
+            tries_left: entry.tries,
+            problem: entry.kernel.is_empty().then(|| "the kernel is empty".to_owned()),
+        })
+    }
+}
+
+#[async_trait]
+impl Bootloader for FakeLoader {
+    fn capabilities(&self) -> BootloaderCapabilities {
+        BootloaderCapabilities {
+            split_kernels: true,
+            unified_kernels: true,
+            addons: false,
+            boot_counting: true,
+            one_shot: false,
+            needs_uefi: false,
+        }
+    }
+
+    async fn install(&self, _tree: &dyn TreeReader) -> Result<()> {
+        Ok(())
+    }
+
+    async fn read(&self) -> Result<BootState> {
+        let partition = self.locked();
+        Ok(BootState {
+            generation: partition.generation,
+            entries: partition.order.iter().filter_map(|id| partition.published(id)).collect(),
+            ..BootState::default()
+        })
+    }
+
+    async fn space_needed(&self, plan: &BootPlan) -> Result<Vec<SpaceNeed>> {
+        let partition = self.locked();
+        let needed = plan.entries.iter().filter(|entry| matches!(entry, PlannedEntry::Add(_))).count();
+        let available = partition.capacity.saturating_sub(partition.files.len());
+        Ok(vec![SpaceNeed {
+            place: "the fake partition".to_owned(),
+            needed: needed as u64,
+            available: available as u64,
+        }])
+    }
+
+    async fn stage(
+        &self,
+        plan: &BootPlan,
+        blobs: &dyn BlobSource,
+        _tree: Option<&dyn TreeReader>,
+    ) -> Result<Staged> {
+        let mut order = Vec::new();
+        for entry in &plan.entries {
+            order.push(match entry {
+                PlannedEntry::Keep(id) if self.locked().files.contains_key(id) => id.clone(),
+                PlannedEntry::Keep(id) => return Err(Error::not_found(format!("no boot entry {id}"))),
+                PlannedEntry::Add(spec) => self.write_entry(spec, blobs).await?,
+            });
+        }
+        Ok(Staged { generation: plan.generation, token: Box::new(order) })
+    }
+
+    async fn commit(&self, staged: Staged) -> Result<()> {
+        let order =
+            staged.token.downcast::<Vec<EntryId>>().map_err(|_| Error::internal("a foreign token"))?;
+        self.faults.before("switch the fake boot order")?;
+        let mut partition = self.locked();
+        partition.order = *order;
+        partition.generation = staged.generation;
+        Ok(())
+    }
+
+    async fn sweep(&self, keep: &BTreeSet<DeploymentId>) -> Result<Removed> {
+        if keep.is_empty() {
+            return Err(Error::invalid("refusing to delete every boot entry"));
+        }
+        let doomed: Vec<_> = {
+            let partition = self.locked();
+            let default = partition.order.first();
+            let needed = |id: &EntryId, entry: &FakeEntry| {
+                Some(id) == default || (partition.order.contains(id) && keep.contains(&entry.deployment))
+            };
+            partition
+                .files
+                .iter()
+                .filter(|(id, entry)| !needed(id, entry))
+                .map(|(id, _)| id.clone())
+                .collect()
+        };
+        let mut removed = Removed::default();
+        for id in doomed {
+            self.faults.before("delete a fake boot entry")?;
+            let mut partition = self.locked();
+            partition.order.retain(|other| other != &id);
+            partition.files.remove(&id);
+            removed.items.push(id.to_string());
+        }
+        Ok(removed)
+    }
+
+    async fn confirm(&self, deployment: &DeploymentId) -> Result<()> {
+        let counted = |entry: &FakeEntry| &entry.deployment == deployment && entry.tries.is_some();
+        if self.locked().files.values().any(counted) {
+            self.faults.before("confirm a fake boot entry")?;
+            self.locked().files.values_mut().filter(|e| counted(e)).for_each(|entry| entry.tries = None);
+        }
+        Ok(())
+    }
+}

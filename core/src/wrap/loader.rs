@@ -1,0 +1,71 @@
+//! The layer around bootloaders.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use async_trait::async_trait;
+
+use super::{not_everything, traced};
+use crate::{
+    bootloader::{Bootloader, Staged},
+    capability::BootloaderCapabilities,
+    error::{Error, Result},
+    model::{BootPlan, BootState, DeploymentId, Removed, SpaceNeed},
+    tree::{BlobSource, TreeReader},
+};
+
+#[derive(Debug)]
+struct Wrapped(&'static str, Arc<dyn Bootloader>);
+
+/// `inner` with checks, error context and tracing around every call. `name` is the plugin's registered name.
+pub fn loader(name: &'static str, inner: Arc<dyn Bootloader>) -> Arc<dyn Bootloader> {
+    Arc::new(Wrapped(name, inner))
+}
+
+fn not_empty(plan: &BootPlan) -> Result<()> {
+    if plan.entries.is_empty() {
+        return Err(Error::internal("refusing to publish a plan that boots nothing"));
+    }
+    Ok(())
+}
+
+#[async_trait]
+impl Bootloader for Wrapped {
+    fn capabilities(&self) -> BootloaderCapabilities {
+        self.1.capabilities()
+    }
+
+    async fn install(&self, tree: &dyn TreeReader) -> Result<()> {
+        traced(self.0, "install", self.1.install(tree)).await
+    }
+
+    async fn read(&self) -> Result<BootState> {
+        traced(self.0, "read", self.1.read()).await
+    }
+
+    async fn space_needed(&self, plan: &BootPlan) -> Result<Vec<SpaceNeed>> {
+        traced(self.0, "space_needed", self.1.space_needed(plan)).await
+    }
+
+    async fn stage(
+        &self,
+        plan: &BootPlan,
+        blobs: &dyn BlobSource,
+        tree: Option<&dyn TreeReader>,
+    ) -> Result<Staged> {
+        not_empty(plan)?;
+        traced(self.0, "stage", self.1.stage(plan, blobs, tree)).await
+    }
+
+    async fn commit(&self, staged: Staged) -> Result<()> {
+        traced(self.0, "commit", self.1.commit(staged)).await
+    }
+
+    async fn sweep(&self, keep: &BTreeSet<DeploymentId>) -> Result<Removed> {
+        not_everything(keep)?;
+        traced(self.0, "sweep", self.1.sweep(keep)).await
+    }
+
+    async fn confirm(&self, deployment: &DeploymentId) -> Result<()> {
+        traced(self.0, "confirm", self.1.confirm(deployment)).await
+    }
+}

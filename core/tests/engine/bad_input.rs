@@ -1,0 +1,125 @@
+//! Input that must be refused, with nothing half-done.
+
+use bootwright_core::{
+    ErrorKind,
+    capability::BootloaderCapabilities,
+    engine::{ArgumentSources, UpdateMode, compatible},
+    fake::{FakeImage, FakeMachine},
+    fs::Faults,
+    model::{Blob, BootArtifacts, Digest, KernelArtifacts},
+};
+
+use super::support::{installed, origin, published, stored, upgrade};
+
+#[tokio::test]
+async fn an_image_without_a_kernel_leaves_nothing_behind() {
+    let (machine, one) = installed().await;
+    machine.publish_image(&origin(), FakeImage { kernel: None, ..FakeImage::bootable("2") });
+    let engine = machine.engine(&Faults::none()).unwrap();
+    let error = engine.update(&upgrade(UpdateMode::Stage)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(error.hint().is_some());
+    assert_eq!(stored(&machine).await, [one.clone()]);
+    assert_eq!(published(&machine).await.unwrap(), [one]);
+    let status = engine.status().await.unwrap();
+    assert!(status.staged.is_none() && status.interrupted.is_none());
+}
+
+#[tokio::test]
+async fn a_system_of_somebody_else_is_not_upgraded() {
+    let machine = FakeMachine::new().unwrap();
+    let error =
+        machine.engine(&Faults::none()).unwrap().update(&upgrade(UpdateMode::Stage)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn rolling_back_with_one_deployment_says_that_there_is_no_other() {
+    let (machine, one) = installed().await;
+    let error = machine.engine(&Faults::none()).unwrap().rollback().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert_eq!(published(&machine).await.unwrap(), [one]);
+}
+
+#[tokio::test]
+async fn a_second_command_while_one_runs_is_refused_as_busy() {
+    let (machine, _one) = installed().await;
+    let first = machine.engine(&Faults::none()).unwrap();
+    let store = first.state().lock().unwrap();
+    let error = machine.engine(&Faults::none()).unwrap().gc().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Busy);
+    drop(store);
+    machine.engine(&Faults::none()).unwrap().gc().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_full_boot_partition_is_told_with_numbers_and_changes_nothing() {
+    let (machine, one) = installed().await;
+    machine.limit_entries(1);
+    machine.publish_image(&origin(), FakeImage::bootable("2"));
+    let engine = machine.engine(&Faults::none()).unwrap();
+    let error = engine.update(&upgrade(UpdateMode::Stage)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NoSpace);
+    assert_eq!(published(&machine).await.unwrap(), [one.clone()]);
+    assert_eq!(stored(&machine).await, [one]);
+}
+
+const ALL: BootloaderCapabilities = BootloaderCapabilities {
+    split_kernels: true,
+    unified_kernels: true,
+    addons: false,
+    boot_counting: true,
+    one_shot: true,
+    needs_uefi: false,
+};
+
+fn blob() -> Blob {
+    Blob { key: "k".to_owned(), size: 1, sha256: Digest::from_sha256([0; 32]) }
+}
+
+fn split() -> BootArtifacts {
+    let kernel =
+        KernelArtifacts::Split { kver: "6".to_owned(), kernel: blob(), initrds: vec![], devicetree: None };
+    BootArtifacts { kernel, root_args: "tree=a".parse().unwrap() }
+}
+
+fn unified(embedded: &str) -> BootArtifacts {
+    let embedded = embedded.parse().unwrap();
+    let kernel = KernelArtifacts::Unified { kver: None, uki: blob(), addons: vec![], embedded };
+    BootArtifacts { kernel, root_args: "tree=a".parse().unwrap() }
+}
+
+#[test]
+fn a_uki_that_names_another_root_is_refused() {
+    for embedded in ["tree=b", "quiet", "tree=a tree=b"] {
+        let error = compatible(&unified(embedded), &ArgumentSources::default(), ALL).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Integrity, "{embedded}");
+    }
+    compatible(&unified("quiet tree=a"), &ArgumentSources::default(), ALL).unwrap();
+}
+
+#[test]
+fn user_arguments_on_a_sealed_uki_are_unsupported_not_dropped() {
+    let sources = ArgumentSources { user: "debug".parse().unwrap(), ..ArgumentSources::default() };
+    assert_eq!(compatible(&unified("tree=a"), &sources, ALL).unwrap_err().kind(), ErrorKind::Unsupported);
+    compatible(&unified("tree=a debug"), &sources, ALL).unwrap();
+}
+
+#[test]
+fn a_kernel_format_that_the_loader_lacks_is_unsupported() {
+    let no_split = BootloaderCapabilities { split_kernels: false, ..ALL };
+    let no_unified = BootloaderCapabilities { unified_kernels: false, ..ALL };
+    let none = ArgumentSources::default();
+    assert_eq!(compatible(&split(), &none, no_split).unwrap_err().kind(), ErrorKind::Unsupported);
+    assert_eq!(compatible(&unified("tree=a"), &none, no_unified).unwrap_err().kind(), ErrorKind::Unsupported);
+}
+
+#[test]
+fn arguments_cannot_choose_another_tree() {
+    for sources in [
+        ArgumentSources { user: "tree=b".parse().unwrap(), ..ArgumentSources::default() },
+        ArgumentSources { image: "tree=b".parse().unwrap(), ..ArgumentSources::default() },
+    ] {
+        assert_eq!(compatible(&split(), &sources, ALL).unwrap_err().kind(), ErrorKind::InvalidInput);
+    }
+}

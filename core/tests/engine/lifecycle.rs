@@ -1,0 +1,210 @@
+//! Install, upgrade, roll back, clean up: what a person sees.
+
+use bootwright_core::{
+    engine::{UpdateMode, UpdateOutcome, UpdateRequest},
+    fake::FakeImage,
+    fs::Faults,
+};
+
+use super::support::{
+    install_request, installed, origin, published, reboot, stage, stored, upgrade, upgraded,
+};
+
+#[tokio::test]
+async fn a_staged_deployment_boots_only_after_shutdown() {
+    let (mut machine, one) = installed().await;
+    let two = stage(&machine, "2").await;
+    assert_eq!(published(&machine).await.unwrap(), [one.clone()]);
+    assert_eq!(reboot(&mut machine).await, two);
+    assert_eq!(published(&machine).await.unwrap(), [two, one]);
+}
+
+#[tokio::test]
+async fn local_changes_in_etc_made_after_staging_are_kept() {
+    let (mut machine, one) = installed().await;
+    let two = stage(&machine, "2").await;
+    machine.edit_etc(&one, "mine", "late");
+    reboot(&mut machine).await;
+    assert_eq!(machine.etc(&two).get("mine").map(String::as_str), Some("late"));
+    assert_eq!(machine.etc(&two).get("default").map(String::as_str), Some("2"));
+}
+
+#[tokio::test]
+async fn rollback_boots_the_previous_deployment_and_makes_no_backend_write() {
+    let (mut machine, one, two) = upgraded().await;
+    let counted = Faults::none().with_log();
+    assert_eq!(machine.engine(&counted).unwrap().rollback().await.unwrap(), one);
+    let writes: Vec<_> = counted
+        .log()
+        .into_iter()
+        .filter(|what| what.contains("fake") && !what.contains("boot order"))
+        .collect();
+    assert!(writes.is_empty(), "{writes:?}");
+    assert_eq!(reboot(&mut machine).await, one);
+    assert_eq!(stored(&machine).await.len(), 2, "the way forward is still there: {two}");
+}
+
+#[tokio::test]
+async fn a_second_rollback_before_the_reboot_undoes_the_first() {
+    let (machine, one, two) = upgraded().await;
+    let engine = machine.engine(&Faults::none()).unwrap();
+    assert_eq!(engine.rollback().await.unwrap(), one);
+    let status = engine.status().await.unwrap();
+    assert!(status.rollback_queued);
+    assert_eq!(status.rollback.unwrap().deployment.id, one);
+    assert_eq!(engine.rollback().await.unwrap(), two);
+    assert!(!engine.status().await.unwrap().rollback_queued);
+}
+
+#[tokio::test]
+async fn rolling_forward_after_a_rollback_works() {
+    let (mut machine, one, two) = upgraded().await;
+    machine.engine(&Faults::none()).unwrap().rollback().await.unwrap();
+    assert_eq!(reboot(&mut machine).await, one);
+    machine.engine(&Faults::none()).unwrap().rollback().await.unwrap();
+    assert_eq!(reboot(&mut machine).await, two);
+}
+
+#[tokio::test]
+async fn rollback_drops_what_was_staged() {
+    let (mut machine, one, _two) = upgraded().await;
+    stage(&machine, "3").await;
+    machine.engine(&Faults::none()).unwrap().rollback().await.unwrap();
+    assert_eq!(reboot(&mut machine).await, one);
+    assert!(machine.engine(&Faults::none()).unwrap().status().await.unwrap().staged.is_none());
+}
+
+#[tokio::test]
+async fn a_good_boot_removes_what_nothing_needs() {
+    let (mut machine, one, two) = upgraded().await;
+    let three = stage(&machine, "3").await;
+    assert_eq!(reboot(&mut machine).await, three);
+    let left = stored(&machine).await;
+    assert!(!left.contains(&one) && left.contains(&two) && left.contains(&three), "{left:?}");
+    assert_eq!(published(&machine).await.unwrap(), [three, two]);
+}
+
+#[tokio::test]
+async fn a_pinned_deployment_outlives_two_upgrades_and_gc() {
+    let (mut machine, one, _two) = upgraded().await;
+    machine.engine(&Faults::none()).unwrap().set_pinned(&one, true).await.unwrap();
+    for version in ["3", "4"] {
+        stage(&machine, version).await;
+        reboot(&mut machine).await;
+    }
+    machine.engine(&Faults::none()).unwrap().gc().await.unwrap();
+    assert!(stored(&machine).await.contains(&one));
+    assert!(published(&machine).await.unwrap().contains(&one));
+}
+
+#[tokio::test]
+async fn check_writes_nothing() {
+    let (machine, _one) = installed().await;
+    machine.publish_image(&origin(), FakeImage::bootable("2"));
+    let nothing_allowed = Faults::stop_before(0);
+    let engine = machine.engine(&nothing_allowed).unwrap();
+    let outcome = engine.update(&upgrade(UpdateMode::Check)).await.unwrap();
+    assert!(matches!(outcome, UpdateOutcome::Available(..)), "{outcome:?}");
+    assert_eq!(nothing_allowed.count(), 0);
+}
+
+#[tokio::test]
+async fn an_unchanged_image_is_not_staged_again() {
+    let (machine, _one) = installed().await;
+    let engine = machine.engine(&Faults::none()).unwrap();
+    let outcome = engine.update(&upgrade(UpdateMode::Stage)).await.unwrap();
+    assert!(matches!(outcome, UpdateOutcome::UpToDate(_)), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_download_waits_until_it_is_asked_for() {
+    let (mut machine, one) = installed().await;
+    machine.publish_image(&origin(), FakeImage::bootable("2"));
+    let engine = machine.engine(&Faults::none()).unwrap();
+    let outcome = engine.update(&upgrade(UpdateMode::DownloadOnly)).await.unwrap();
+    let UpdateOutcome::Staged { deployment: two, hold: true, .. } = outcome else { panic!("{outcome:?}") };
+    assert_eq!(reboot(&mut machine).await, one);
+    let engine = machine.engine(&Faults::none()).unwrap();
+    engine.update(&upgrade(UpdateMode::Stage)).await.unwrap();
+    assert_eq!(reboot(&mut machine).await, two);
+}
+
+#[tokio::test]
+async fn switching_follows_the_new_origin_from_then_on() {
+    let (mut machine, _one) = installed().await;
+    let other = "docker://images/other:latest".parse().unwrap();
+    machine.publish_image(&other, FakeImage::bootable("other"));
+    let request = UpdateRequest { image: Some(other.clone()), mode: UpdateMode::Stage };
+    machine.engine(&Faults::none()).unwrap().update(&request).await.unwrap();
+    let booted = reboot(&mut machine).await;
+    let status = machine.engine(&Faults::none()).unwrap().status().await.unwrap();
+    let now = status.booted.unwrap().deployment;
+    assert_eq!((now.id, now.origin), (booted, other));
+}
+
+#[tokio::test]
+async fn kernel_arguments_of_the_machine_are_kept_across_an_upgrade() {
+    let (machine, _one, two) = upgraded().await;
+    let status = machine.engine(&Faults::none()).unwrap().status().await.unwrap();
+    let entry = status.booted.filter(|d| d.deployment.id == two).unwrap().entry.unwrap();
+    let cmdline = entry.cmdline.unwrap().to_string();
+    assert!(cmdline.contains("root=UUID=1") && cmdline.contains(&format!("fake={two}")), "{cmdline}");
+}
+
+#[tokio::test]
+async fn a_power_cut_before_shutdown_is_reported_and_the_deployment_stays_staged() {
+    let (mut machine, one) = installed().await;
+    let two = stage(&machine, "2").await;
+    assert_eq!(machine.boot().await.unwrap(), Some(one));
+    let engine = machine.engine(&Faults::none()).unwrap();
+    assert!(engine.status().await.unwrap().finalization_missed);
+    assert_eq!(engine.confirm_boot().await.unwrap().unwrap().deployment, two);
+    assert_eq!(reboot(&mut machine).await, two);
+}
+
+#[tokio::test]
+async fn a_new_deployment_is_counted_until_it_is_confirmed() {
+    let (mut machine, _one) = installed().await;
+    stage(&machine, "2").await;
+    machine.engine(&Faults::none()).unwrap().finalize_staged().await.unwrap();
+    machine.boot().await.unwrap();
+    let tries = async |machine: &bootwright_core::fake::FakeMachine| {
+        machine
+            .engine(&Faults::none())
+            .unwrap()
+            .status()
+            .await
+            .unwrap()
+            .booted
+            .unwrap()
+            .entry
+            .unwrap()
+            .tries_left
+    };
+    assert!(tries(&machine).await.is_some());
+    machine.engine(&Faults::none()).unwrap().confirm_boot().await.unwrap();
+    assert!(tries(&machine).await.is_none());
+}
+
+#[tokio::test]
+async fn the_oldest_unused_deployment_gives_way_when_room_is_short() {
+    let (mut machine, one, two) = upgraded().await;
+    machine.limit_entries(2);
+    let three = stage_with_short_room(&machine).await;
+    assert_eq!(reboot(&mut machine).await, three);
+    let left = stored(&machine).await;
+    assert!(left.contains(&two) && !left.contains(&one), "{left:?}");
+}
+
+async fn stage_with_short_room(
+    machine: &bootwright_core::fake::FakeMachine,
+) -> bootwright_core::model::DeploymentId {
+    stage(machine, "3").await
+}
+
+#[tokio::test]
+async fn installing_twice_is_refused() {
+    let (machine, _one) = installed().await;
+    let error = machine.engine(&Faults::none()).unwrap().install(&install_request()).await.unwrap_err();
+    assert!(error.to_string().contains("has a system already"), "{error}");
+}

@@ -1,0 +1,7 @@
+//! The engine against the fakes: lifecycles, every possible interruption, properties of plans, bad input.
+
+mod bad_input;
+mod crash;
+mod lifecycle;
+mod plan_properties;
+mod support;
