@@ -33,6 +33,29 @@ impl Sealing {
         Self { files }
     }
 
+    /// One line of text for each file, for [`Sealing::from_notes`] in another process or after unmounting.
+    pub fn to_notes(&self) -> String {
+        self.files.iter().map(|file| format!("{} {} {}\n", file.inode, file.size, file.flags)).collect()
+    }
+
+    /// Reads what [`Sealing::to_notes`] has written.
+    ///
+    /// # Errors
+    /// `InvalidInput` if a line is not three numbers.
+    pub fn from_notes(notes: &str) -> Result<Self> {
+        let parse = |line: &str| {
+            let mut numbers = line.split(' ').map(str::parse::<u64>);
+            let (Some(Ok(inode)), Some(Ok(size)), Some(Ok(flags)), None) =
+                (numbers.next(), numbers.next(), numbers.next(), numbers.next())
+            else {
+                return None;
+            };
+            Some(SealedFile { inode, size, flags: u32::try_from(flags).ok()? })
+        };
+        let files: Option<Vec<_>> = notes.lines().map(parse).collect();
+        files.map(Self::new).ok_or_else(|| Error::invalid("the notes on files to be sealed are malformed"))
+    }
+
     /// The files that are to be sealed, by inode.
     pub fn files(&self) -> &[SealedFile] {
         &self.files
@@ -99,6 +122,15 @@ mod tests {
             InodeState { inode: 13, ..good },
         ] {
             assert_eq!(compare(&[FILE], &[bad]).expect_err("not sealed").kind(), ErrorKind::Integrity);
+        }
+    }
+
+    #[test]
+    fn notes_read_back_what_was_written_and_nothing_else() {
+        let sealing = Sealing::new(vec![FILE, SealedFile { inode: 7, ..FILE }]);
+        assert_eq!(Sealing::from_notes(&sealing.to_notes()).expect("notes").files(), sealing.files());
+        for bad in ["x", "1 2", "1 2 3 4", "1 2 99999999999"] {
+            assert!(Sealing::from_notes(bad).is_err(), "{bad:?} was accepted");
         }
     }
 

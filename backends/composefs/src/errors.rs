@@ -1,0 +1,74 @@
+//! Errors of the composefs crates, turned into ours.
+
+use std::{error::Error as StdError, fmt};
+
+use bootwright_core::error::{Error, ErrorKind, Result};
+
+/// The innermost message of a library's error. Its outer layers repeat what our own message says.
+#[derive(Debug)]
+struct Cause(String);
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl StdError for Cause {}
+
+/// An error of a library while doing `what`. Full disks, missing files and permissions keep their kind; `otherwise` is for the rest.
+pub(crate) fn library(what: impl Into<String>, otherwise: ErrorKind, error: &anyhow::Error) -> Error {
+    tracing::debug!("{error:?}");
+    let kind = error.chain().find_map(kind_of).unwrap_or(otherwise);
+    let wrapped = Error::new(kind, what).with_source(Cause(error.root_cause().to_string()));
+    match kind {
+        ErrorKind::NoSpace => {
+            wrapped.with_hint("free some space on the root file system, for example with `bootwright gc`")
+        }
+        _ => wrapped,
+    }
+}
+
+fn kind_of(error: &(dyn StdError + 'static)) -> Option<ErrorKind> {
+    let io = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+    let errno = error.downcast_ref::<rustix::io::Errno>().map(|errno| std::io::Error::from(*errno).kind());
+    match io.or(errno)? {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Some(ErrorKind::NoSpace),
+        std::io::ErrorKind::PermissionDenied => Some(ErrorKind::Permission),
+        std::io::ErrorKind::ReadOnlyFilesystem => Some(ErrorKind::Io),
+        _ => None,
+    }
+}
+
+/// Adds to results of the libraries what was being done.
+pub(crate) trait LibraryContext<T> {
+    /// Any unclear failure counts as `otherwise`.
+    fn or_kind(self, otherwise: ErrorKind, what: impl FnOnce() -> String) -> Result<T>;
+
+    /// Any unclear failure counts as an I/O error.
+    fn context(self, what: impl FnOnce() -> String) -> Result<T>;
+}
+
+impl<T, E: Into<anyhow::Error>> LibraryContext<T> for std::result::Result<T, E> {
+    fn or_kind(self, otherwise: ErrorKind, what: impl FnOnce() -> String) -> Result<T> {
+        self.map_err(|error| library(what(), otherwise, &error.into()))
+    }
+
+    fn context(self, what: impl FnOnce() -> String) -> Result<T> {
+        self.or_kind(ErrorKind::Io, what)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_deep_inside_a_library_error_keeps_its_kind() {
+        let full = std::io::Error::from_raw_os_error(28);
+        let error = anyhow::Error::new(full).context("writing object").context("importing layer");
+        let error = library("store layer a", ErrorKind::InvalidInput, &error);
+        assert_eq!(error.kind(), ErrorKind::NoSpace);
+        assert!(error.to_string().starts_with("store layer a: "), "{error}");
+    }
+}

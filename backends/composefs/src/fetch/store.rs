@@ -1,0 +1,245 @@
+//! From blobs to a complete image in the repository.
+//!
+//! Order matters after a crash: layers, then the configuration that refers to them, then the manifest that refers to that, then the boot
+//! image, and last the name that keeps all of it. The library syncs before each of them becomes visible.
+
+use std::{collections::HashMap, sync::Arc};
+
+use bootwright_core::{
+    context::BackendContext,
+    error::{Error, ErrorKind, Result},
+    model::{Digest, ImageSummary},
+};
+use composefs::{fsverity::FsVerityHashValue, generic_tree::OciTransformOptions, repository::Repository};
+use composefs_oci::{OciDigest, import_layer, oci_image::manifest_identifier};
+use containers_image_proxy::oci_spec::image::{Descriptor, ImageConfiguration, ImageManifest};
+use tokio::{sync::Semaphore, task::JoinSet};
+
+use super::{
+    has_layer,
+    layer::{self, LayerSpec},
+    progress::Events,
+    source::Source,
+};
+use crate::{deploy::refs, errors::LibraryContext};
+
+/// What marks a manifest in the repository (composefs-oci, `skopeo.rs`).
+const MANIFEST_CONTENT_TYPE: u64 = u64::from_le_bytes(*b"ocimanif");
+/// Layers in flight: one thread unpacks each, so more of them than processors only costs memory.
+const MOST_AT_ONCE: usize = 4;
+
+/// Stores an image and names it, so that it survives until the next clean-up.
+pub(crate) async fn store<H: FsVerityHashValue>(
+    context: &BackendContext,
+    repo: &Arc<Repository<H>>,
+    image: &ImageSummary,
+    events: &Events,
+) -> Result<()> {
+    let name = refs::fetched(&image.manifest_digest);
+    let stored = match stored_already(repo, &image.manifest_digest)? {
+        Some(stored) => {
+            image.layers.iter().for_each(|layer| events.skipped(layer.digest.as_str()));
+            stored
+        }
+        None => transfer(context, repo, image, events).await?,
+    };
+    let repo = Arc::clone(repo);
+    let context = context.clone();
+    let finish = tokio::task::spawn_blocking(move || finish(&context, &repo, &stored, &name));
+    finish.await.map_err(|error| {
+        Error::internal("the thread that writes the boot image stopped").with_source(error)
+    })?
+}
+
+/// The stored digest of the manifest, if all of the image is in the repository.
+fn stored_already<H: FsVerityHashValue>(
+    repo: &Repository<H>,
+    manifest: &Digest,
+) -> Result<Option<OciDigest>> {
+    match refs::open(repo, manifest, None) {
+        Ok(image) => return Ok(Some(image.manifest_digest().clone())),
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    // Nothing keeps it, but it may still be there from an earlier attempt.
+    let digest: OciDigest = manifest.as_str().parse().context(|| format!("look up {manifest}"))?;
+    let found = repo.has_stream(&manifest_identifier(&digest)).context(|| format!("look up {manifest}"))?;
+    Ok(found.map(|_| digest))
+}
+
+async fn transfer<H: FsVerityHashValue>(
+    context: &BackendContext,
+    repo: &Arc<Repository<H>>,
+    image: &ImageSummary,
+    events: &Events,
+) -> Result<OciDigest> {
+    let source = Source::open(image).await?;
+    let manifest_bytes = source.manifest(&image.manifest_digest).await?;
+    let manifest: ImageManifest = parse(&manifest_bytes, "manifest")?;
+    let config_bytes = source.config(manifest.config()).await?;
+    let config: ImageConfiguration = parse(&config_bytes, "configuration")?;
+    let specs = specs(&manifest, &config)?;
+    let layers = import_all(context, repo, &source, &specs, events).await?;
+    context.sysroot.faults().before("store the image's configuration and manifest")?;
+    let repo = Arc::clone(repo);
+    let config_descriptor = manifest.config().clone();
+    let write = move || write_metadata(&repo, &manifest_bytes, &config_bytes, &config_descriptor, &layers);
+    let written = tokio::task::spawn_blocking(write).await;
+    written
+        .map_err(|error| Error::internal("the thread that stores the manifest stopped").with_source(error))?
+}
+
+fn parse<T: serde::de::DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        Error::invalid(format!("the image's {what} is malformed"))
+            .with_hint("only OCI container images can be deployed, not other artifacts")
+            .with_source(error)
+    })
+}
+
+fn specs(manifest: &ImageManifest, config: &ImageConfiguration) -> Result<Vec<LayerSpec>> {
+    let (layers, diff_ids) = (manifest.layers(), config.rootfs().diff_ids());
+    if layers.len() != diff_ids.len() || layers.is_empty() {
+        return Err(Error::invalid(format!(
+            "the image's manifest has {} layers, and its configuration {}",
+            layers.len(),
+            diff_ids.len()
+        ))
+        .with_hint("build the image again"));
+    }
+    let spec = |(layer, diff_id): (&Descriptor, &String)| {
+        Ok(LayerSpec {
+            digest: Digest::new(layer.digest().to_string())?,
+            diff_id: Digest::new(diff_id.as_str())?,
+            size: layer.size(),
+        })
+    };
+    layers.iter().zip(diff_ids).map(spec).collect()
+}
+
+/// Digests of layers' contents and the objects that hold them, in the image's order.
+type Layers<H> = Vec<(String, H)>;
+
+async fn import_all<H: FsVerityHashValue>(
+    context: &BackendContext,
+    repo: &Arc<Repository<H>>,
+    source: &Source,
+    specs: &[LayerSpec],
+    events: &Events,
+) -> Result<Layers<H>> {
+    let at_once = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(MOST_AT_ONCE);
+    let permits = Arc::new(Semaphore::new(at_once));
+    let mut tasks = JoinSet::new();
+    // The largest first: they take longest. A layer may occur twice (the empty one often does).
+    let mut order: Vec<_> = specs.iter().enumerate().collect();
+    order.sort_by_key(|(_, spec)| (std::cmp::Reverse(spec.size), spec.diff_id.clone()));
+    order.dedup_by(|(_, a), (_, b)| a.diff_id == b.diff_id);
+    for (index, spec) in order {
+        let job = Job {
+            context: context.clone(),
+            repo: Arc::clone(repo),
+            source: source.clone(),
+            events: events.clone(),
+        };
+        let (permits, spec) = (Arc::clone(&permits), spec.clone());
+        tasks.spawn(async move {
+            let _permit = permits.acquire_owned().await;
+            job.import(index, spec).await
+        });
+    }
+    let mut imported = HashMap::new();
+    while let Some(done) = tasks.join_next().await {
+        let (diff_id, id) =
+            done.map_err(|error| Error::internal("a task that imports a layer stopped").with_source(error))??;
+        imported.insert(diff_id, id);
+    }
+    let in_order = |spec: &LayerSpec| {
+        let id = imported.get(&spec.diff_id).cloned();
+        id.map(|id| (spec.diff_id.to_string(), id)).ok_or_else(|| Error::internal("a layer was not imported"))
+    };
+    specs.iter().map(in_order).collect()
+}
+
+struct Job<H: FsVerityHashValue> {
+    context: BackendContext,
+    repo: Arc<Repository<H>>,
+    source: Source,
+    events: Events,
+}
+
+impl<H: FsVerityHashValue> Job<H> {
+    async fn import(self, index: usize, spec: LayerSpec) -> Result<(Digest, H)> {
+        let diff_id: OciDigest =
+            spec.diff_id.as_str().parse().context(|| format!("import layer {}", spec.digest))?;
+        let content_id = composefs_oci::layer_content_id(&diff_id);
+        if has_layer(&self.repo, spec.diff_id.as_str())? {
+            self.events.skipped(spec.digest.as_str());
+            let known = self.repo.has_stream(&content_id).context(|| format!("look up layer {diff_id}"))?;
+            let known = known.ok_or_else(|| Error::internal("a layer disappeared"))?;
+            return Ok((spec.diff_id, known));
+        }
+        self.context.sysroot.faults().before(&format!("import layer {}", spec.digest))?;
+        let progress = self.events.layer(spec.digest.as_str(), spec.size);
+        let (sender, stream) = layer::stream();
+        let reading = self.source.layer(index, spec.clone(), progress, sender);
+        let storing = import_layer(&self.repo, &diff_id, None, stream);
+        let (read, stored) = tokio::join!(reading, storing);
+        let progress = read?;
+        let (id, _) = stored.map_err(|error| self.explain(&spec, &error))?;
+        progress.finish();
+        Ok((spec.diff_id, id))
+    }
+
+    /// The library refused the stream: because the blob is damaged, or because the image is like that?
+    fn explain(&self, spec: &LayerSpec, error: &anyhow::Error) -> Error {
+        let refused =
+            crate::errors::library(format!("unpack layer {}", spec.digest), ErrorKind::InvalidInput, error);
+        if refused.kind() == ErrorKind::InvalidInput && self.source.recheck(spec) == Some(false) {
+            return Error::integrity(format!("layer {} does not have its digest", spec.digest))
+                .with_hint("the source is damaged or was changed: copy or push the image again");
+        }
+        match refused.kind() {
+            ErrorKind::InvalidInput => {
+                refused.with_hint("the layer is not a tar that can be deployed: build the image again")
+            }
+            _ => refused,
+        }
+    }
+}
+
+/// Stores configuration and manifest; the returned digest is that of the manifest's bytes as they are stored.
+fn write_metadata<H: FsVerityHashValue>(
+    repo: &Arc<Repository<H>>,
+    manifest: &[u8],
+    config: &[u8],
+    config_descriptor: &Descriptor,
+    layers: &Layers<H>,
+) -> Result<OciDigest> {
+    let what = || "store the image's configuration and manifest".to_owned();
+    let refs = layers.iter().map(|(diff_id, id)| (diff_id.clone().into_boxed_str(), id.clone())).collect();
+    let (_, config_id) =
+        composefs_oci::write_config_raw(repo, config, refs, None, None, &HashMap::new()).context(what)?;
+    let digest = composefs_oci::sha256_content_digest(manifest);
+    let mut stream = repo.create_stream(MANIFEST_CONTENT_TYPE).context(what)?;
+    stream.add_named_stream_ref(&format!("config:{}", config_descriptor.digest()), &config_id);
+    for (diff_id, id) in layers {
+        stream.add_named_stream_ref(diff_id, id);
+    }
+    stream.write_external(manifest).context(what)?;
+    repo.write_stream(stream, &manifest_identifier(&digest), None).context(what)?;
+    Ok(digest)
+}
+
+fn finish<H: FsVerityHashValue>(
+    context: &BackendContext,
+    repo: &Arc<Repository<H>>,
+    manifest: &OciDigest,
+    name: &str,
+) -> Result<()> {
+    context.sysroot.faults().before("write the boot image")?;
+    composefs_oci::generate_boot_image(repo, manifest, &OciTransformOptions::default())
+        .or_kind(ErrorKind::InvalidInput, || "put the layers of the image together".to_owned())?;
+    context.sysroot.faults().before("name the fetched image")?;
+    composefs_oci::tag_image(repo, manifest, name).context(|| "name the fetched image".to_owned())?;
+    context.sysroot.sync_filesystem()
+}
