@@ -14,7 +14,7 @@ use super::support::{
 async fn a_staged_deployment_boots_only_after_shutdown() {
     let (mut machine, one) = installed().await;
     let two = stage(&machine, "2").await;
-    assert_eq!(published(&machine).await.unwrap(), [one.clone()]);
+    assert_eq!(published(&machine).await.unwrap(), std::slice::from_ref(&one));
     assert_eq!(reboot(&mut machine).await, two);
     assert_eq!(published(&machine).await.unwrap(), [two, one]);
 }
