@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use composefs_ioctls::fsverity::{MeasureVerityError, fs_ioc_measure_verity};
 use rustix::fs::OFlags;
+use rustix::io::pread;
 
 use crate::cmdline::{Algorithm, RootArgument};
 use crate::error::{Doing, Error, Result};
@@ -18,6 +19,7 @@ pub fn mount(disk: &OwnedFd, root: &RootArgument, scratch: &Scratch) -> Result<O
     let image = mount::open_inside(disk, &layout.image, OFlags::RDONLY | OFlags::NONBLOCK)
         .doing(format_args!("open the image /{}", layout.image))?;
     check(&image, root)?;
+    read_all(&image).doing(format_args!("read the image {}", root.digest))?;
     let objects =
         mount::open_folder(disk, &layout.objects).doing(format_args!("open /{}", layout.objects))?;
     let tree = mount::erofs(&image)
@@ -39,6 +41,19 @@ fn check(image: &OwnedFd, root: &RootArgument) -> Result<()> {
             Ok(())
         }
         Err(cause) => Err(cause).doing(format_args!("verify the image {}", root.digest)),
+    }
+}
+
+/// Reads the whole image, a few megabytes. fs-verity verifies what is read: without this, a damaged block would show only when a
+/// running system looks up a file.
+fn read_all(image: &OwnedFd) -> rustix::io::Result<()> {
+    let mut buffer = vec![0; 1 << 20];
+    let mut at = 0;
+    loop {
+        match pread(image, &mut buffer, at)? {
+            0 => return Ok(()),
+            read => at += read as u64,
+        }
     }
 }
 

@@ -19,6 +19,9 @@ depends() {
 installkernel() {
     # Not what the build host happens to need.
     hostonly='' instmods erofs overlay ext4 btrfs xfs
+    # fs-verity takes the best hash function that is there at its first use, here, and keeps it. Those that use instructions made for
+    # it are loaded by udev if the processor has them; sha512 may not be built in at all.
+    hostonly='' instmods -o sha512_generic sha256_ssse3 sha512_ssse3 sha256-arm64 sha2-ce sha512-arm64 sha512-ce
 }
 
 # called by dracut
@@ -33,6 +36,7 @@ install() {
     for unit in emergency.service rescue.service dracut-emergency.service; do
         inst_simple "$moddir/bootwright-composefs-refuse.service" "$systemdsystemconfdir/$unit"
     done
+    inst_simple "$moddir/system.conf" "$systemdutilconfdir/system.conf.d/50-bootwright-composefs.conf"
     inst_simple "$moddir/initrd-root-fs.conf" \
         "$systemdsystemconfdir/initrd-root-fs.target.d/50-bootwright-composefs.conf"
     inst_simple "$moddir/initrd-switch-root.conf" \
