@@ -5,7 +5,7 @@ use std::io::Read;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    error::{Error, IoContext, Result},
+    error::{Error, Result},
     fs::{ReplaceStyle, Root},
     model::{Blob, Digest},
     tree::{BlobSource, Reader},

@@ -1,0 +1,143 @@
+//! Kernels, initrds and UKIs on the boot partition, by content.
+
+use bootwright_core::{
+    Error, Result,
+    bls::{Entry, Program},
+    boot_files::{AddonSet, Room, place_blob},
+    context::BootContext,
+    fs::Root,
+    model::{Blob, BootPlan, Digest, EntrySpec, KernelArtifacts, PlannedEntry, SpaceNeed},
+    tree::{BlobSource, TreeReader},
+};
+
+use crate::{boot_root, menu::relative};
+
+/// Our folder. Each folder in it is named by the SHA-256 of what it holds, and is shared by all entries that need that.
+pub const STORE: &str = "bootwright";
+/// An addon that carries kernel arguments takes about this much.
+const ADDON_SIZE: u64 = 16 << 10;
+const ENTRY_SIZE: u64 = 4 << 10;
+
+fn stored(digest: &Digest, name: &str) -> String {
+    format!("{STORE}/{}/{name}", digest.hex())
+}
+
+/// Room that the new files of a plan take.
+pub fn space_needed(root: &Root, place: &str, plan: &BootPlan) -> Result<SpaceNeed> {
+    let mut needed = Room::on(root, place)?;
+    let mut counted = std::collections::BTreeSet::new();
+    for planned in &plan.entries {
+        needed.add(ENTRY_SIZE);
+        let PlannedEntry::Add(spec) = planned else { continue };
+        if !spec.extra_args.is_empty() && matches!(spec.artifacts.kernel, KernelArtifacts::Unified { .. }) {
+            needed.add(ADDON_SIZE);
+        }
+        for (name, blob) in blobs_of(&spec.artifacts.kernel) {
+            let path = stored(&blob.sha256, name);
+            if root.size_of(&path)? != Some(blob.size) && counted.insert(path) {
+                // The folder takes a cluster too.
+                needed.add(blob.size);
+                needed.add(1);
+            }
+        }
+    }
+    Ok(needed.total())
+}
+
+/// Each blob with the name that it gets in its folder.
+fn blobs_of(kernel: &KernelArtifacts) -> Vec<(&'static str, &Blob)> {
+    match kernel {
+        KernelArtifacts::Split { kernel, initrds, devicetree, .. } => std::iter::once((LINUX, kernel))
+            .chain(initrds.iter().map(|blob| (INITRD, blob)))
+            .chain(devicetree.iter().map(|blob| (DEVICETREE, blob)))
+            .collect(),
+        KernelArtifacts::Unified { uki, addons, .. } => {
+            std::iter::once((UKI, uki)).chain(addons.iter().map(|addon| ("", &addon.blob))).collect()
+        }
+    }
+}
+
+const LINUX: &str = "linux";
+const INITRD: &str = "initrd";
+const DEVICETREE: &str = "devicetree.dtb";
+const UKI: &str = "linux.efi";
+
+/// Copies what an entry boots, and returns the entry's text, without its sort key. `written` gets the path of each file that
+/// was not there before, also when it fails.
+pub async fn place_entry(
+    context: &BootContext,
+    spec: &EntrySpec,
+    blobs: &dyn BlobSource,
+    tree: Option<&dyn TreeReader>,
+    written: &mut Vec<String>,
+) -> Result<Entry> {
+    let entry = Entry { title: Some(spec.title.clone()), version: spec.version.clone(), ..Entry::default() };
+    let mut place = Placer { root: boot_root(context), blobs, written };
+    match &spec.artifacts.kernel {
+        KernelArtifacts::Split { kernel, initrds, devicetree, .. } => {
+            let program = Program::Linux(place.blob(LINUX, kernel).await?);
+            let mut paths = Vec::new();
+            for initrd in initrds {
+                paths.push(place.blob(INITRD, initrd).await?);
+            }
+            let devicetree = match devicetree {
+                Some(blob) => Some(place.blob(DEVICETREE, blob).await?),
+                None => None,
+            };
+            let options = vec![spec.full_cmdline().to_string()];
+            Ok(Entry { program: Some(program), initrds: paths, devicetree, options, ..entry })
+        }
+        KernelArtifacts::Unified { uki, addons, .. } => {
+            let set = AddonSet::collect(addons, &spec.extra_args, tree, &*context.efi).await?;
+            let path = place.uki(uki, &set).await?;
+            Ok(Entry { program: Some(Program::Efi(path)), ..entry })
+        }
+    }
+}
+
+struct Placer<'a> {
+    root: &'a Root,
+    blobs: &'a dyn BlobSource,
+    written: &'a mut Vec<String>,
+}
+
+impl Placer<'_> {
+    async fn blob(&mut self, name: &str, blob: &Blob) -> Result<String> {
+        self.blob_at(stored(&blob.sha256, name), blob).await
+    }
+
+    async fn blob_at(&mut self, path: String, blob: &Blob) -> Result<String> {
+        let new = !self.root.exists(&path);
+        let placed = place_blob(self.root, &path, blob, self.blobs).await?;
+        if placed.written && new {
+            self.written.push(path.clone());
+        }
+        Ok(format!("/{path}"))
+    }
+
+    /// A UKI that is loaded with other addons lies in another folder, because the stub looks for them beside it.
+    async fn uki(&mut self, uki: &Blob, addons: &AddonSet) -> Result<String> {
+        let path = stored(&addons.digest_with(&uki.sha256), UKI);
+        self.written.extend(addons.place_beside(self.root, &path, self.blobs).await?);
+        self.blob_at(path, uki).await
+    }
+}
+
+/// Checks every file that an entry names against the digest in its path.
+///
+/// # Errors
+/// `Integrity` if one is missing or damaged. A UKI with addons is only checked for being there: its folder is named by the
+/// digest of the whole set.
+pub fn verify(root: &Root, entry: &Entry) -> Result<()> {
+    for path in entry.paths() {
+        let path = relative(path);
+        let folder = path.strip_prefix(STORE).and_then(|rest| rest.trim_start_matches('/').split('/').next());
+        let found = root.sha256_of(&path)?;
+        let with_addons = root.exists(&bootwright_core::boot_files::addon_folder(&path));
+        if found.as_ref().is_none_or(|digest| Some(digest.hex()) != folder && !with_addons) {
+            return Err(Error::integrity(format!("{} is missing or damaged", root.show(&path)))
+                .with_hint("choose another deployment, or deploy this image again"));
+        }
+    }
+    Ok(())
+}
