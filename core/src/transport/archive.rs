@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::{Read, Seek, SeekFrom},
+    path::Path,
 };
 
 use super::{
@@ -21,6 +22,10 @@ const MAX_ENTRIES: usize = 100_000;
 
 pub(super) fn inspect(reference: &ImageReference, architecture: &str) -> Result<ImageSummary> {
     let (path, tag) = reference.path_and_tag();
+    if Path::new(path).is_dir() {
+        return Err(Error::invalid(format!("{path} is a folder, not an image archive"))
+            .with_hint(format!("for the folder of a layout, write oci:{path}")));
+    }
     let file = File::open(path).context_io(|| format!("open the archive {path}"))?;
     let archive = Archive::index(file, path)?;
     let layout = Layout { files: &archive, label: path, tag };

@@ -1,6 +1,6 @@
 //! `oci:`: an OCI image layout, in a folder or anywhere else where files have names.
 
-use std::{fmt::Debug, io::Read};
+use std::{fmt::Debug, io::Read, path::Path};
 
 use serde::Deserialize;
 
@@ -20,12 +20,20 @@ const TAGS_SHOWN: usize = 10;
 
 pub(super) fn inspect(reference: &ImageReference, architecture: &str) -> Result<ImageSummary> {
     let (path, tag) = reference.path_and_tag();
-    let root = Root::open(path, Faults::none()).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => Error::not_found(format!("there is no folder {path}")).with_source(error),
-        _ => error,
-    })?;
+    let root = open_folder(path)?;
     let layout = Layout { files: &root, label: path, tag };
     source::inspect(&layout, reference, architecture)
+}
+
+fn open_folder(path: &str) -> Result<Root> {
+    if Path::new(path).is_file() {
+        return Err(Error::invalid(format!("{path} is a file, not the folder of an image layout"))
+            .with_hint(format!("for a tar file, write oci-archive:{path}")));
+    }
+    Root::open(path, Faults::none()).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => Error::not_found(format!("there is no folder {path}")),
+        _ => error,
+    })
 }
 
 /// The files of a layout by name, with `/` between folders.

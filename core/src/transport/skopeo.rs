@@ -167,9 +167,14 @@ fn explain(image: &str, stderr: &str) -> Error {
 /// The last line, out of the logger's wrapping (`time=… level=fatal msg="…"`).
 fn last_message(stderr: &str) -> String {
     let line = stderr.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("skopeo said nothing");
-    match line.split_once("msg=\"") {
+    let message = match line.split_once("msg=\"") {
         Some((_, message)) => message.trim_end().trim_end_matches('"').replace("\\\"", "\""),
         None => line.to_owned(),
+    };
+    // Our own words in front of it name the image already.
+    match message.strip_prefix("Error parsing image name \"").and_then(|rest| rest.split_once("\": ")) {
+        Some((_, reason)) => reason.to_owned(),
+        None => message,
     }
 }
 

@@ -209,6 +209,21 @@ fn a_compressed_or_truncated_archive_says_what_is_wrong() {
 }
 
 #[test]
+fn a_file_and_a_folder_in_each_others_place_get_the_right_prefix() {
+    let layout = Layout::with_one_image();
+    let folder = tempfile::tempdir().unwrap();
+    let archive = folder.path().join("image.tar");
+    layout.archive(&archive, "v1");
+    refused(
+        &format!("oci:{}:v1", archive.display()).parse().unwrap(),
+        ErrorKind::InvalidInput,
+        "oci-archive:/",
+    );
+    let wrong = format!("oci-archive:{}:v1", layout.path().display()).parse().unwrap();
+    refused(&wrong, ErrorKind::InvalidInput, "write oci:/");
+}
+
+#[test]
 fn an_error_carries_the_reference() {
     let layout = Layout::with_one_image();
     let reference = layout.reference("none");
