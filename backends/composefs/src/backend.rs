@@ -22,7 +22,9 @@ use crate::{
     deploy::{blob, etc, prepare, state},
     fetch, plugin,
     repo::{self, with_repo},
+    retain,
     tree::{ImageTree, Objects, read_image},
+    verify,
 };
 
 /// Deployments kept in a composefs repository.
@@ -132,13 +134,12 @@ impl StorageBackend for ComposefsBackend {
     }
 
     async fn retain(&self, keep: &BTreeSet<DeploymentId>) -> Result<Removed> {
-        let _ = keep;
-        Err(Error::internal("not yet"))
+        let keep = keep.clone();
+        self.blocking(move |context| with_repo!(context, |repo| retain::retain(context, &repo, &keep))).await
     }
 
     async fn verify(&self, progress: &dyn Progress) -> Result<VerifyReport> {
-        let _ = progress;
-        Err(Error::internal("not yet"))
+        with_repo!(&self.context, |repo| verify::verify(&self.context, &repo, progress).await)
     }
 }
 

@@ -23,9 +23,11 @@ mod fetch;
 mod origin;
 mod plugin;
 mod repo;
+mod retain;
 mod roots;
 pub mod seal;
 mod tree;
+mod verify;
 
 pub use backend::ComposefsBackend;
 

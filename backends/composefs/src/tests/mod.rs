@@ -1,5 +1,9 @@
 //! The backend on real folders, with images of a few files.
 
+mod bad_input;
 mod image;
 mod lifecycle;
+mod retain;
 mod support;
+mod unified;
+mod verify;
