@@ -40,7 +40,7 @@ pub fn build_program(package: &str, program: &str, arguments: &[&str]) -> Result
 
 /// The guest agent for [`crate::images::Recipe::guest_agent`], built small.
 pub fn build_guest_agent() -> Result<PathBuf> {
-    build_program("bootwright-guest-agent", "bootwright-guest-agent", &["--release"])
+    build_program("bootwright-guest-agent", "bootwright-guest-agent", &["--profile", "image"])
 }
 
 fn executable_in(messages: &str, program: &str) -> Option<PathBuf> {

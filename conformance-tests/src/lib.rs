@@ -9,4 +9,5 @@ pub mod cargo;
 pub mod host;
 pub mod images;
 pub mod packages;
+pub mod system;
 pub mod vm;

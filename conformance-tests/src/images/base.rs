@@ -96,7 +96,8 @@ fn mmdebstrap(packages: &[String], tar: &Path, cache: &Cache) -> Result<()> {
     let mut said = Vec::new();
     for line in child.stderr.take().map(BufReader::new).into_iter().flat_map(BufReader::lines) {
         let line = line?;
-        if let Some(step) = line.strip_prefix("I: ") {
+        // The lines about hooks show the start of a script.
+        if let Some(step) = line.strip_prefix("I: ").filter(|step| !step.starts_with("running --")) {
             cache.say(step);
         }
         said.push(line);

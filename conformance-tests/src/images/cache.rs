@@ -129,7 +129,7 @@ impl Cache {
         (self.progress)(line);
     }
 
-    pub(super) fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         &self.dir
     }
 

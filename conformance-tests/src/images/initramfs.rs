@@ -57,9 +57,11 @@ fn build(base: &Base, files: &Layer, arguments: &[String], cache: &Cache) -> Res
     let folder = tempfile::Builder::new().prefix(".initramfs-").tempdir_in(cache.dir())?;
     let root = folder.path().join("root");
     let output = folder.path().join("initramfs.img");
+    let script = folder.path().join("initramfs.sh");
+    fs::write(&script, SCRIPT)?;
     fs::create_dir(&root)?;
     let mut command = host::privileged("unshare");
-    command.args(["--mount", "--propagation", "private", "sh", "-c", SCRIPT, "initramfs"]);
+    command.args(["--mount", "--propagation", "private", "sh"]).arg(&script);
     command.args([&root, &output]).arg(&base.kernel);
     command.args([&base.layer, files].map(|layer| cache.blobs().path(&layer.blob.sha256)));
     command.arg("--").args(arguments);

@@ -85,7 +85,8 @@ fn install(names: &[String], progress: &dyn Fn(&str)) -> Result<()> {
     from_backports(&coupled)
 }
 
-const INSTALL: [&str; 3] = ["install", "--yes", "--no-install-recommends"];
+/// Without `--no-remove`, apt would solve the conflict by removing `qemu-utils`, unasked.
+const INSTALL: [&str; 4] = ["install", "--yes", "--no-remove", "--no-install-recommends"];
 
 fn apt_get(options: &[&str], names: &[String]) -> Result<()> {
     let mut command = host::privileged("env");

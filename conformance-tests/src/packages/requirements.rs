@@ -72,7 +72,7 @@ const DEBIAN_KEYS: &[&str] = &[
 ];
 
 /// Everything that is needed to build, compose images, and run the tests and the demo.
-pub const REQUIREMENTS: [Requirement; 18] = [
+pub const REQUIREMENTS: [Requirement; 19] = [
     program("pkg-config", "the build", "pkg-config", "pkgconf-pkg-config", "pkgconf"),
     files(&["/usr/include/openssl/ssl.h"], "the build", "libssl-dev", "openssl-devel", "openssl"),
     program("mmdebstrap", "composing images", "mmdebstrap", "mmdebstrap", "mmdebstrap"),
@@ -85,6 +85,7 @@ pub const REQUIREMENTS: [Requirement; 18] = [
         "debian-archive-keyring",
     ),
     program("unshare", "composing images", "util-linux", "util-linux", "util-linux"),
+    program("mount", "composing images", "mount", "util-linux", "util-linux"),
     program("zstd", "composing images", "zstd", "zstd", "zstd"),
     program("skopeo", "fetching images", "skopeo", "skopeo", "skopeo"),
     program(

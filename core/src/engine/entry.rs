@@ -2,8 +2,8 @@
 
 use super::{ArgumentSources, Engine, compatible};
 use crate::{
-    engine::entry_shim as image_config,
     error::Result,
+    image_config::{OsRelease, kargs},
     model::{BootArtifacts, DeploymentId, EntrySpec},
     tree::{TreeReader, TreeReaderExt},
 };
@@ -18,11 +18,11 @@ impl Engine {
         let artifacts = self.parts.backend.boot_artifacts(id).await?;
         let extra_args = self.extra_args(id, &artifacts, &*tree).await?;
         let os_release = tree.read_text(OS_RELEASE).await?.unwrap_or_default();
-        let names = image_config::OsRelease::parse(&os_release);
+        let names = OsRelease::parse(OS_RELEASE, &os_release)?;
         let spec = EntrySpec {
             deployment: id.clone(),
-            title: names.title(),
-            version: names.version(),
+            title: names.pretty_name().to_owned(),
+            version: names.version().map(ToOwned::to_owned),
             os_release,
             artifacts,
             extra_args,
@@ -39,7 +39,7 @@ impl Engine {
     ) -> Result<crate::model::KernelCmdline> {
         let record = self.parts.state.record(id)?;
         let sources = ArgumentSources {
-            image: image_config::kernel_arguments(tree).await?,
+            image: kargs::load(tree, std::env::consts::ARCH).await?,
             machine: record.machine_args,
             user: record.user_args,
         };

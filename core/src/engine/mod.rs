@@ -5,7 +5,6 @@
 
 mod compatible;
 mod entry;
-mod entry_shim;
 mod execute;
 mod journal;
 mod keep;

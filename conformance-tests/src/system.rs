@@ -1,0 +1,222 @@
+//! The system under test: Debian with Bootwright in it, in several versions, with split and with unified kernels.
+//!
+//! Everything is built from this workspace and cached; a change of one program rebuilds what holds it and nothing else.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+use bootwright_core::{model::KernelCmdline, uki};
+
+use crate::{
+    cargo::build_program,
+    images::{Cache, Edits, OciImage, Recipe, compose, derive},
+};
+
+/// Optimised, because emulated processors are slow, but without link-time optimisation, because builds are slow too.
+const PROFILE: &[&str] = &["--profile", "image"];
+/// Where Debian's systemd-boot-efi puts the stub that UKIs are made with.
+const STUB: &str = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub";
+
+/// Programs of this workspace, built for images and for the host that installs them.
+#[derive(Debug, Clone)]
+pub struct Programs {
+    /// The command line program.
+    pub bootwright: PathBuf,
+    /// The program that mounts the root in early boot.
+    pub root: PathBuf,
+    /// The guest agent.
+    pub agent: PathBuf,
+}
+
+impl Programs {
+    /// Builds them, or finds them built.
+    ///
+    /// # Errors
+    /// When cargo does not succeed.
+    pub fn build() -> Result<Self> {
+        Ok(Self {
+            bootwright: build_program("bootwright", "bootwright", PROFILE)?,
+            root: build_program("bootwright-composefs-root", "bootwright-composefs-root", PROFILE)?,
+            agent: build_program("bootwright-guest-agent", "bootwright-guest-agent", PROFILE)?,
+        })
+    }
+}
+
+/// How the kernel comes in an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum KernelFormat {
+    /// `vmlinuz` and `initramfs.img` beside the modules.
+    Split,
+    /// One UKI in `/boot/EFI/Linux`, sealed to the image's root.
+    Unified,
+}
+
+impl KernelFormat {
+    /// The word on command lines and in test names.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Split => "split",
+            Self::Unified => "unified",
+        }
+    }
+}
+
+/// Makes images of the system under test.
+#[derive(Debug)]
+pub struct Systems {
+    programs: Programs,
+    cache: Cache,
+}
+
+impl Systems {
+    /// Builds the programs; images are made when they are asked for.
+    ///
+    /// # Errors
+    /// When cargo does not succeed or the cache cannot be written.
+    pub fn new(cache: Cache) -> Result<Self> {
+        Ok(Self { programs: Programs::build()?, cache })
+    }
+
+    /// The programs.
+    pub fn programs(&self) -> &Programs {
+        &self.programs
+    }
+
+    /// The cache.
+    pub fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    /// Version `version` ("v1", "v2", …) with this kernel format.
+    ///
+    /// # Errors
+    /// When a tool is missing or an image cannot be made.
+    pub fn image(&self, version: &str, format: KernelFormat) -> Result<OciImage> {
+        let split = self.split(version)?;
+        match format {
+            KernelFormat::Split => Ok(split),
+            KernelFormat::Unified => self.unified(&split, version),
+        }
+    }
+
+    /// The first version is composed; later ones change, add and remove files in `/usr` and `/etc`.
+    fn split(&self, version: &str) -> Result<OciImage> {
+        let first = compose(&self.recipe()?, &self.cache)?;
+        if version == "v1" { Ok(first) } else { derive(&first, &changes(version), &self.cache) }
+    }
+
+    fn recipe(&self) -> Result<Recipe> {
+        let programs = &self.programs;
+        let mut recipe = Recipe::debian()
+            .guest_agent(&programs.agent)
+            .host_program("/usr/bin/bootwright", &programs.bootwright)
+            .host_file("/usr/lib/bootwright/bootwright-composefs-root", &programs.root, 0o755)
+            .dracut_module("bootwright-composefs");
+        "bootwright".clone_into(&mut recipe.name);
+        recipe = with_folder(
+            recipe,
+            &workspace("backends/composefs/initramfs/dracut/50bootwright-composefs"),
+            "/usr/lib/dracut/modules.d/50bootwright-composefs",
+        )?;
+        for unit in ["bootwright-finalize.service", "bootwright-confirm.service"] {
+            let path = workspace("cli/systemd").join(unit);
+            let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+            recipe = recipe.unit(unit, &text, &["multi-user.target"]);
+        }
+        Ok(marked(recipe))
+    }
+
+    /// `image` with a UKI that names its root, in place of the separate kernel.
+    fn unified(&self, image: &OciImage, version: &str) -> Result<OciImage> {
+        let kver = image.kernel_version()?;
+        let bare =
+            derive(image, &Edits::new(&format!("{version}-bare")).without_split_kernel(&kver), &self.cache)?;
+        let root_args = self.root_args(&bare)?;
+        let cmdline = image_arguments(image)?.merged_with(&root_args);
+        let uki = assemble(image, &kver, cmdline)?;
+        derive(&bare, &Edits::new(version).unified(&kver, uki), &self.cache)
+    }
+
+    /// Asks the program itself which arguments find the root of `image`.
+    fn root_args(&self, image: &OciImage) -> Result<KernelCmdline> {
+        let scratch = tempfile::tempdir_in(self.cache.dir())?;
+        let output = std::process::Command::new(&self.programs.bootwright)
+            .args(["--quiet", "image", "root-args", "--backend", "composefs", "--scratch"])
+            .arg(scratch.path())
+            .arg(image.reference())
+            .output()
+            .context("start bootwright")?;
+        ensure!(
+            output.status.success(),
+            "bootwright image root-args ended with {}: {}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(String::from_utf8_lossy(&output.stdout).trim().parse()?)
+    }
+}
+
+/// Files that later versions change, so that a test can tell versions and merges apart.
+fn marked(recipe: Recipe) -> Recipe {
+    recipe
+        .file("/usr/share/marker/version", "v1\n", 0o644)
+        .file("/usr/share/marker/removed-later", "v1\n", 0o644)
+        .file("/etc/marker/changed-by-image", "v1\n", 0o644)
+        .file("/etc/marker/changed-by-both", "v1\n", 0o644)
+        .file("/etc/marker/removed-later", "v1\n", 0o644)
+        .file("/etc/marker/removed-locally", "v1\n", 0o644)
+}
+
+fn changes(version: &str) -> Edits {
+    let text = format!("{version}\n");
+    Edits::new(version)
+        .write("/usr/share/marker/version", text.clone(), 0o644)
+        .write(&format!("/usr/share/marker/added-in-{version}"), text.clone(), 0o644)
+        .remove("/usr/share/marker/removed-later")
+        .write("/etc/marker/changed-by-image", text.clone(), 0o644)
+        .write("/etc/marker/changed-by-both", text.clone(), 0o644)
+        .write(&format!("/etc/marker/added-in-{version}"), text, 0o644)
+        .remove("/etc/marker/removed-later")
+}
+
+/// A path of this workspace.
+fn workspace(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}
+
+fn with_folder(mut recipe: Recipe, folder: &Path, target: &str) -> Result<Recipe> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut files: Vec<_> = std::fs::read_dir(folder)?.collect::<Result<_, _>>()?;
+    files.sort_by_key(std::fs::DirEntry::file_name);
+    for file in files {
+        let mode = file.metadata()?.permissions().mode() & 0o777;
+        let name = file.file_name();
+        recipe = recipe.host_file(&format!("{target}/{}", name.to_string_lossy()), file.path(), mode);
+    }
+    Ok(recipe)
+}
+
+/// The image's own kernel arguments, which a UKI has to embed.
+fn image_arguments(image: &OciImage) -> Result<KernelCmdline> {
+    let path = "/usr/lib/bootc/kargs.d/10-test.toml";
+    let text = image.read_file(path)?.with_context(|| format!("no {path} in the image"))?;
+    let value: toml::Table = String::from_utf8(text)?.parse()?;
+    let list = value.get("kargs").and_then(toml::Value::as_array).context("no kargs in the image")?;
+    let words: Vec<_> = list.iter().filter_map(toml::Value::as_str).collect();
+    Ok(words.join(" ").parse()?)
+}
+
+fn assemble(image: &OciImage, kver: &str, cmdline: KernelCmdline) -> Result<Vec<u8>> {
+    let file = |path: &str| image.read_file(path)?.with_context(|| format!("no {path} in the image"));
+    let parts = uki::UkiParts {
+        os_release: String::from_utf8(file("/usr/lib/os-release")?)?,
+        cmdline,
+        uname: Some(kver.to_owned()),
+        initrds: vec![uki::Part::bytes(file(&format!("/usr/lib/modules/{kver}/initramfs.img"))?)],
+        devicetree: None,
+        kernel: uki::Part::bytes(file(&format!("/usr/lib/modules/{kver}/vmlinuz"))?),
+    };
+    let mut bytes = Vec::new();
+    std::io::Read::read_to_end(&mut parts.assemble(file(STUB)?)?, &mut bytes)?;
+    Ok(bytes)
+}
