@@ -1,3 +1,7 @@
-//! The `bootwright` program.
+//! The `bootwright` program: the library with its own name and the plugins of its cargo features.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    bootwright::run(bootwright::Settings::default())
+}

@@ -47,7 +47,7 @@ impl Image {
     /// Loop devices go away when their last user closes them, which may be a moment after us.
     fn assert_released(&self) {
         let deadline = Instant::now() + Duration::from_secs(10);
-        while output("losetup", &["-j", self.path.to_str().unwrap()]) != "" {
+        while !output("losetup", &["-j", self.path.to_str().unwrap()]).is_empty() {
             assert!(Instant::now() < deadline, "a loop device is left: {}", output("losetup", &["-a"]));
             std::thread::sleep(Duration::from_millis(20));
         }

@@ -104,18 +104,18 @@ impl Target {
     }
 }
 
-/// Makes an image file of `size` bytes that takes no room yet, unless something is there already.
+/// Makes an image file of `size` bytes that takes no room yet, unless one of that size is there already. Returns whether it did.
 ///
 /// # Errors
 /// `InvalidInput` if a file of another size is there; else as the system says.
-pub fn create_image_file(path: &Path, size: ByteSize) -> Result<()> {
+pub fn create_image_file(path: &Path, size: ByteSize) -> Result<bool> {
     let what = || format!("create {}", path.display());
     match OpenOptions::new().write(true).create_new(true).open(path) {
-        Ok(file) => file.set_len(size.0).context_io(what),
+        Ok(file) => file.set_len(size.0).context_io(what).map(|()| true),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
             let there = std::fs::metadata(path).context_io(what)?.len();
             if there == size.0 {
-                return Ok(());
+                return Ok(false);
             }
             let message = format!("{} exists and has {}, not {size}", path.display(), ByteSize(there));
             Err(Error::invalid(message).with_hint("leave --disk-size out, or remove the file first"))

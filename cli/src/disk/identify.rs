@@ -44,6 +44,15 @@ pub fn partition_of(number: &str) -> Result<Option<Located>> {
     Ok(all.into_iter().find(|located| u64::from(located.partition.identity.number) == index))
 }
 
+/// Every GPT partition of this machine. Disks that cannot be read are passed over.
+///
+/// # Errors
+/// As listing disks fails.
+pub fn all_partitions() -> Result<Vec<Located>> {
+    let disks = std::fs::read_dir("/sys/block").context_io(|| "list /sys/block".to_owned())?;
+    Ok(disks.flatten().filter_map(|disk| partitions_of(&disk.path()).ok()).flatten().collect())
+}
+
 /// Folders in sysfs of the whole disks at the bottom of a device.
 fn disks_below(folder: &Path) -> Vec<PathBuf> {
     let Ok(folder) = folder.canonicalize() else { return Vec::new() };

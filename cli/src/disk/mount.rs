@@ -120,15 +120,12 @@ fn unescape(text: &str) -> String {
     while let Some((before, after)) = rest.split_once('\\') {
         plain.push_str(before);
         let code = after.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        match (code, after.get(3..)) {
-            (Some(code), Some(tail)) => {
-                plain.push(char::from(code));
-                rest = tail;
-            }
-            _ => {
-                plain.push('\\');
-                rest = after;
-            }
+        if let (Some(code), Some(tail)) = (code, after.get(3..)) {
+            plain.push(char::from(code));
+            rest = tail;
+        } else {
+            plain.push('\\');
+            rest = after;
         }
     }
     plain.push_str(rest);

@@ -11,8 +11,8 @@ use bootwright_core::{
 use rustix::mount::MountFlags;
 
 use super::{
-    ByteSize, Guid,
-    device::Target,
+    Guid,
+    device::{Target, TargetKind},
     fat::EspMount,
     filesystem,
     folder::MountFolder,
@@ -71,6 +71,16 @@ impl CheckedDisk {
         let root_uuid = Guid::random()?;
         let (filesystem, mkfs_args) = (request.filesystem.to_owned(), request.mkfs_args);
         Ok(Self { target, contents, layout, filesystem, mkfs_args, root_uuid })
+    }
+
+    /// The disk's or image file's path.
+    pub fn path(&self) -> &Path {
+        self.target.path()
+    }
+
+    /// Whether it is a disk or an image file.
+    pub fn kind(&self) -> TargetKind {
+        self.target.kind()
     }
 
     /// What will be lost.
@@ -257,9 +267,4 @@ impl OfflineTarget {
         let what = || format!("sync {}", self.target.path().display());
         self.target.handle().sync_all().context_io(what)
     }
-}
-
-/// What fits on the root of a disk this large, for messages.
-pub fn root_size(layout: &Layout) -> ByteSize {
-    ByteSize(layout.root.identity.size * layout.sector)
 }

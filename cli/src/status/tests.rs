@@ -1,0 +1,124 @@
+//! Both forms, from made-up systems.
+
+use bootwright_core::{
+    engine::{DeploymentRecord, DeploymentStatus, Status, SystemRecord},
+    model::{Deployment, DeploymentId, Digest, EntryId, PinnedImage, PublishedEntry, Stateroot},
+};
+use serde_json::{Value, json};
+
+use super::{Host, text};
+
+fn deployment(id: &str) -> DeploymentStatus {
+    let reference = "docker://host.example/os:stable".parse().unwrap();
+    DeploymentStatus {
+        deployment: Deployment {
+            id: DeploymentId::new(id).unwrap(),
+            stateroot: Stateroot::default(),
+            image: PinnedImage {
+                reference: "oci:/tmp/os:1".parse().unwrap(),
+                manifest_digest: Digest::from_sha256([0xab; 32]),
+                version: Some("1.2".into()),
+                created: Some("2026-01-02T03:04:05Z".into()),
+                architecture: "amd64".into(),
+            },
+            origin: reference,
+            finalized: true,
+            verified: true,
+        },
+        record: DeploymentRecord::default(),
+        entry: Some(PublishedEntry {
+            id: EntryId::new(id).unwrap(),
+            deployment: DeploymentId::new(id).unwrap(),
+            title: "An OS".into(),
+            version: None,
+            cmdline: None,
+            tries_left: None,
+            problem: None,
+        }),
+    }
+}
+
+fn installed() -> Status {
+    Status {
+        system: Some(SystemRecord {
+            backend: "store".into(),
+            bootloader: "loader".into(),
+            stateroot: Stateroot::default(),
+            allow_missing_verity: false,
+        }),
+        booted: Some(deployment("one")),
+        rollback: Some(deployment("two")),
+        default: Some(DeploymentId::new("one").unwrap()),
+        ..Status::default()
+    }
+}
+
+fn json_of(status: &Status) -> Value {
+    serde_json::to_value(Host::new(status)).unwrap()
+}
+
+#[test]
+fn the_document_has_the_keys_that_the_schema_demands() {
+    let host = json_of(&installed());
+    assert_eq!(host["apiVersion"], "org.containers.bootc/v1");
+    assert_eq!((&host["kind"], &host["metadata"]["name"]), (&json!("BootcHost"), &json!("host")));
+    assert_eq!(
+        host["spec"],
+        json!({
+            "image": {"image": "host.example/os:stable", "transport": "registry"}, "bootOrder": "default"
+        })
+    );
+    assert_eq!(host["status"]["type"], "bootcHost");
+    assert_eq!(host["status"]["staged"], Value::Null);
+    let booted = &host["status"]["booted"];
+    assert_eq!(
+        booted["image"],
+        json!({
+            "image": {"image": "host.example/os:stable", "transport": "registry"},
+            "version": "1.2",
+            "timestamp": "2026-01-02T03:04:05Z",
+            "imageDigest": format!("sha256:{}", "ab".repeat(32)),
+            "architecture": "amd64",
+        })
+    );
+    assert_eq!((&booted["incompatible"], &booted["pinned"]), (&json!(false), &json!(false)));
+    assert_eq!(booted["bootwright"]["deploymentId"], "one");
+    assert_eq!(host["status"]["bootwright"]["backend"], "store");
+}
+
+#[test]
+fn a_queued_rollback_shows_in_order_and_flag() {
+    let host = json_of(&Status { rollback_queued: true, ..installed() });
+    assert_eq!(host["spec"]["bootOrder"], "rollback");
+    assert_eq!(host["status"]["rollbackQueued"], true);
+}
+
+#[test]
+fn only_a_held_staged_deployment_is_download_only() {
+    let staged = Some(deployment("three"));
+    let host = json_of(&Status { staged: staged.clone(), staged_on_hold: true, ..installed() });
+    assert_eq!(host["status"]["staged"]["downloadOnly"], true);
+    let host = json_of(&Status { staged, ..installed() });
+    assert_eq!(host["status"]["staged"]["downloadOnly"], false);
+}
+
+#[test]
+fn a_system_that_is_not_ours_has_no_type() {
+    let host = json_of(&Status::default());
+    assert_eq!((&host["status"]["type"], &host["status"]["booted"]), (&Value::Null, &Value::Null));
+    assert!(text(&Status::default(), "our-os").contains("not installed by our-os"));
+}
+
+#[test]
+fn people_see_exhausted_tries_conflicts_and_missed_shutdowns() {
+    let mut broken = deployment("two");
+    broken.entry.as_mut().unwrap().tries_left = Some(0);
+    broken.record.etc_conflicts = vec!["etc/motd".into()];
+    broken.record.pinned = true;
+    let status = Status { rollback: Some(broken), finalization_missed: true, ..installed() };
+    let text = text(&status, "bootwright");
+    for part in ["none left", "etc/motd", "pinned", "did not finish", "* booted", "1.2, 2026-01-02T03:04:05Z"]
+    {
+        assert!(text.contains(part), "{part:?} is not in:\n{text}");
+    }
+}

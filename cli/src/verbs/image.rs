@@ -1,0 +1,68 @@
+//! `image root-args`: what an image's root is found by, from a store that is made for the question and thrown away.
+
+use bootwright_core::{
+    Error, IoContext, Result,
+    context::BackendContext,
+    fs::{Faults, Root},
+    model::{DeploySpec, ImageSummary, KernelCmdline, PinnedImage, Stateroot},
+    registry::{BackendPlugin, Verity},
+    transport,
+};
+
+use super::{Context, block_on, plugins::backend_for_install, print};
+use crate::args::RootArgsOptions;
+
+/// Prints the arguments on one line.
+pub fn root_args(context: &Context<'_>, options: &RootArgsOptions) -> Result<()> {
+    let plugin = backend_for_install(options.backend.as_deref(), context.settings.default_backend)?;
+    if !plugin.capabilities.predictable_root_args {
+        return Err(Error::unsupported(format!(
+            "the storage backend {} knows its root arguments only once an image is installed",
+            plugin.name
+        ))
+        .with_hint(
+            "use an image with kernel and initramfs: its UKI, where one is needed, is made at install",
+        ));
+    }
+    let args = block_on(ask(context, options, plugin))?;
+    print(&args.to_string());
+    Ok(())
+}
+
+async fn ask(
+    context: &Context<'_>,
+    options: &RootArgsOptions,
+    plugin: &BackendPlugin,
+) -> Result<KernelCmdline> {
+    let what = || format!("make a temporary folder in {}", options.scratch.display());
+    let folder =
+        tempfile::Builder::new().prefix("bootwright-").tempdir_in(&options.scratch).context_io(what)?;
+    let summary = transport::inspect(&options.image, None).await?;
+    let backend = (plugin.open)(BackendContext {
+        sysroot: Root::open(folder.path(), Faults::none())?,
+        running_root: None,
+        stateroot: Stateroot::default(),
+        verity: if options.allow_missing_verity { Verity::Optional } else { Verity::Required },
+        // Nothing is ever read back from this store as a root, so its own kernel need not verify.
+        seal_later: true,
+    })?;
+    backend.initialize().await?;
+    backend.fetch(&summary, &*context.progress).await?;
+    let deployment = backend.prepare(&spec(&summary)).await?;
+    Ok(backend.boot_artifacts(&deployment.id).await?.root_args)
+}
+
+fn spec(summary: &ImageSummary) -> DeploySpec {
+    DeploySpec {
+        image: PinnedImage {
+            reference: summary.reference.clone(),
+            manifest_digest: summary.manifest_digest.clone(),
+            version: summary.version.clone(),
+            created: summary.created.clone(),
+            architecture: summary.architecture.clone(),
+        },
+        origin: summary.reference.clone(),
+        stateroot: Stateroot::default(),
+        merge_from: None,
+    }
+}

@@ -1,0 +1,254 @@
+//! `install to-disk` and `install to-filesystem`.
+
+use std::{path::Path, sync::Arc};
+
+use bootwright_core::{
+    Effect, Error, IoContext, Result,
+    context::{BackendContext, BootContext, PartitionIdentity},
+    efi::{AbsentVariables, EfiVariables},
+    engine::{Engine, InstallRequest, Parts, StateStore, SystemRecord},
+    fs::Root,
+    model::{DeploymentId, ImageSummary, KernelArg, KernelCmdline, ProgressEvent},
+    registry::{BackendPlugin, BootloaderPlugin, Verity},
+    transport,
+};
+
+use super::{
+    Context, Transports, block_on,
+    plugins::{backend_for_install, bootloader_for_install},
+    print,
+};
+use crate::{
+    args::{InstallOptions, ToDisk, ToFilesystem},
+    disk::{
+        ByteSize, CheckedDisk, DiskRequest, ExistingTarget, MountedTarget, Wanted,
+        device::{TargetKind, create_image_file},
+        filesystem::root_maker,
+    },
+    machine,
+};
+
+/// Everything that is known before the disk is touched.
+struct Choice<'a> {
+    context: &'a Context<'a>,
+    options: &'a InstallOptions,
+    backend: &'static BackendPlugin,
+    loader: &'static BootloaderPlugin,
+    image: ImageSummary,
+}
+
+/// Where the new system goes, mounted.
+struct Place {
+    root: Root,
+    esp: Root,
+    esp_partition: Option<PartitionIdentity>,
+    root_uuid: String,
+    efi: Arc<dyn EfiVariables>,
+    seal_later: bool,
+    notes: std::path::PathBuf,
+}
+
+/// `install to-disk`
+pub fn to_disk(context: &Context<'_>, options: &ToDisk) -> Result<()> {
+    let choice = Choice::new(context, &options.install)?;
+    let filesystem = choice.filesystem(options.filesystem.as_deref())?;
+    let disk = choice.check_disk(options, filesystem)?;
+    choice.say(format!(
+        "{}: {} and {} will be made",
+        disk.path().display(),
+        "EFI system partition",
+        filesystem
+    ));
+    if !disk.contents().is_empty() {
+        choice.say(format!("this is overwritten:\n{}", disk.contents()));
+    }
+    let efi = choice.firmware(disk.kind() == TargetKind::ImageFile);
+    let mounted = disk.write()?;
+    let deployment = choice
+        .install(place(&mounted, efi, choice.backend.capabilities.offline_seal))
+        .map_err(|error| incomplete(error, &options.target))?;
+    choice.finish_disk(mounted).map_err(|error| incomplete(error, &options.target))?;
+    print(&format!(
+        "Installed {} on {} as deployment {deployment}.",
+        options.install.image,
+        options.target.display()
+    ));
+    Ok(())
+}
+
+/// `install to-filesystem`
+pub fn to_filesystem(context: &Context<'_>, options: &ToFilesystem) -> Result<()> {
+    let choice = Choice::new(context, &options.install)?;
+    let target = ExistingTarget::open(&options.root, options.esp.as_deref())?;
+    let filesystem = target.filesystem.clone();
+    choice.filesystem(Some(&filesystem))?;
+    let notes = tempfile::tempdir().context_io(|| "make a temporary folder".to_owned())?;
+    let (root, esp) = (target.root.clone(), target.esp.clone());
+    let deployment = choice.install(Place {
+        root: target.root,
+        esp: target.esp,
+        esp_partition: target.esp_partition,
+        root_uuid: target.root_uuid,
+        efi: choice.firmware(false),
+        seal_later: false,
+        notes: notes.path().to_owned(),
+    });
+    let deployment = deployment.map_err(|error| incomplete(error, &options.root))?;
+    root.sync_filesystem()?;
+    esp.sync_filesystem()?;
+    print(&format!(
+        "Installed {} in {} as deployment {deployment}.",
+        options.install.image,
+        options.root.display()
+    ));
+    Ok(())
+}
+
+fn place(mounted: &MountedTarget, efi: Arc<dyn EfiVariables>, seal_later: bool) -> Place {
+    Place {
+        root: mounted.root().clone(),
+        esp: mounted.esp().clone(),
+        esp_partition: Some(mounted.esp_partition()),
+        root_uuid: mounted.root_uuid(),
+        efi,
+        seal_later,
+        notes: mounted.scratch().to_owned(),
+    }
+}
+
+/// Whatever step failed: a new disk is not a system until all of them are done.
+fn incomplete(error: Error, target: &Path) -> Error {
+    let error = error.with_effect(Effect::Partial).with_context("incomplete", target.display());
+    if error.hint().is_some() {
+        return error;
+    }
+    error.with_hint("the new disk does not boot: remove the cause and install again, with --wipe for a disk")
+}
+
+impl<'a> Choice<'a> {
+    fn new(context: &'a Context<'a>, options: &'a InstallOptions) -> Result<Self> {
+        let settings = context.settings;
+        let backend = backend_for_install(options.backend.as_deref(), settings.default_backend)?;
+        let loader = bootloader_for_install(options.boot.as_deref(), settings.default_bootloader)?;
+        let image = block_on(transport::inspect(&options.image, None))?;
+        Ok(Self { context, options, backend, loader, image })
+    }
+
+    fn say(&self, text: String) {
+        self.context.progress.report(ProgressEvent::Message(text));
+    }
+
+    fn verity(&self) -> Verity {
+        if self.options.allow_missing_verity { Verity::Optional } else { Verity::Required }
+    }
+
+    /// The type of the root file system: as asked, or what the backend likes best.
+    fn filesystem(&self, asked: Option<&'a str>) -> Result<&'a str> {
+        let known = self.backend.capabilities.root_filesystems;
+        let Some(filesystem) = asked.or(known.first().copied()) else {
+            return Err(Error::internal(format!("the backend {} names no file system", self.backend.name)));
+        };
+        if known.contains(&filesystem) {
+            return Ok(filesystem);
+        }
+        Err(Error::unsupported(format!(
+            "the storage backend {} cannot use a root file system of type {filesystem}",
+            self.backend.name
+        ))
+        .with_hint(format!("it can use: {}", known.join(", "))))
+    }
+
+    /// A store holds the layers unpacked, and room is needed for the next version beside it.
+    fn root_minimum(&self) -> ByteSize {
+        let transfer: u64 = self.image.layers.iter().map(|layer| layer.size).sum();
+        ByteSize(transfer.saturating_mul(3)).max(ByteSize::mib(256))
+    }
+
+    fn check_disk(&self, options: &'a ToDisk, filesystem: &'a str) -> Result<CheckedDisk> {
+        root_maker(filesystem)?;
+        let created = options.disk_size.map(|size| create_image_file(&options.target, size)).transpose()?;
+        if options.via_loopback && !options.target.is_file() {
+            return Err(Error::invalid(format!("{} is not an image file", options.target.display()))
+                .with_hint("leave --via-loopback out for a disk; --disk-size makes an image file"));
+        }
+        let request = DiskRequest {
+            wanted: Wanted {
+                esp: options.esp_size,
+                root: options.root_size,
+                root_minimum: self.root_minimum(),
+                architecture: &self.image.architecture,
+            },
+            filesystem,
+            mkfs_args: (self.backend.mkfs_args)(filesystem, self.verity()),
+            wipe: options.wipe,
+        };
+        let checked = CheckedDisk::check(&options.target, request);
+        if checked.is_err() && created == Some(true) {
+            let _ = std::fs::remove_file(&options.target);
+        }
+        checked
+    }
+
+    /// A system for another machine does not concern the firmware of this one.
+    fn firmware(&self, elsewhere: bool) -> Arc<dyn EfiVariables> {
+        if elsewhere || self.options.generic_image { Arc::new(AbsentVariables) } else { machine::firmware() }
+    }
+
+    fn install(&self, place: Place) -> Result<DeploymentId> {
+        let request = self.request(&place)?;
+        let engine = self.engine(place)?;
+        // The engine is moved in, so that no open folder of the target outlives the call.
+        block_on(async move { engine.install(&request).await })
+    }
+
+    fn request(&self, place: &Place) -> Result<InstallRequest> {
+        let options = self.options;
+        let machine_args = [KernelArg::new(format!("root=UUID={}", place.root_uuid))?, KernelArg::new("rw")?];
+        Ok(InstallRequest {
+            image: options.image.clone(),
+            origin: options.target_imgref.clone().unwrap_or_else(|| options.image.clone()),
+            system: SystemRecord {
+                backend: self.backend.name.to_owned(),
+                bootloader: self.loader.name.to_owned(),
+                stateroot: options.stateroot.clone().unwrap_or_default(),
+                allow_missing_verity: options.allow_missing_verity,
+            },
+            machine_args: machine_args.into_iter().collect(),
+            user_args: options.karg.iter().cloned().collect(),
+            notes: place.notes.clone(),
+        })
+    }
+
+    fn engine(&self, place: Place) -> Result<Engine> {
+        let backend = (self.backend.open)(BackendContext {
+            sysroot: place.root.clone(),
+            running_root: None,
+            stateroot: self.options.stateroot.clone().unwrap_or_default(),
+            verity: self.verity(),
+            seal_later: place.seal_later,
+        })?;
+        let loader = (self.loader.open)(BootContext {
+            esp: place.esp,
+            xbootldr: None,
+            sysroot: place.root.clone(),
+            esp_partition: place.esp_partition,
+            efi: place.efi,
+        })?;
+        Ok(Engine::new(Parts {
+            backend,
+            loader,
+            state: StateStore::new(place.root),
+            images: Arc::new(Transports),
+            running_cmdline: KernelCmdline::new(),
+            boot_id: machine::boot_id()?,
+            progress: self.context.progress.clone(),
+        }))
+    }
+
+    /// Unmounts, lets the backend finish what can only be done now, and lets go of the disk.
+    fn finish_disk(&self, mounted: MountedTarget) -> Result<()> {
+        let offline = mounted.finish()?;
+        (self.backend.seal_offline)(&offline.root(self.verity()))?;
+        offline.close()
+    }
+}

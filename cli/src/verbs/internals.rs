@@ -1,0 +1,41 @@
+//! What systemd units call.
+
+use bootwright_core::Result;
+
+use super::{Context, block_on, print, system};
+use crate::{args::InternalsCommand, machine::Access};
+
+/// Runs it. `false`, so that the unit fails, if the last shutdown did not finalise.
+pub fn run(context: &Context<'_>, command: InternalsCommand) -> Result<bool> {
+    match command {
+        InternalsCommand::Finalize => finalize(context),
+        InternalsCommand::Confirm => confirm(context),
+        InternalsCommand::CheckFinalized => check_finalized(context),
+    }
+}
+
+fn finalize(context: &Context<'_>) -> Result<bool> {
+    let system = system::require(context, Access::Write)?;
+    match block_on(system.engine.finalize_staged())? {
+        Some(deployment) => print(&format!("deployment {deployment} boots next")),
+        None => print("nothing is staged"),
+    }
+    Ok(true)
+}
+
+fn confirm(context: &Context<'_>) -> Result<bool> {
+    let system = system::require(context, Access::Write)?;
+    if let Some(missed) = block_on(system.engine.confirm_boot())? {
+        print(&format!("deployment {} is still staged: the last shutdown did not finish", missed.deployment));
+    }
+    Ok(true)
+}
+
+fn check_finalized(context: &Context<'_>) -> Result<bool> {
+    let system = system::require(context, Access::Read)?;
+    let missed = block_on(system.engine.status())?.finalization_missed;
+    if missed {
+        print("a staged deployment should boot by now, but the last shutdown did not finish");
+    }
+    Ok(!missed)
+}
