@@ -47,8 +47,7 @@ impl Origin {
         let deployment = &self.deployment;
         let image = &deployment.image;
         let mut ini = Ini::default();
-        let reference = for_bootc(&deployment.origin);
-        ini.set("origin", "container-image-reference", &format!("{UNVERIFIED}{reference}"));
+        ini.set("origin", "container-image-reference", &format!("{UNVERIFIED}{}", deployment.origin));
         let boot_type = if self.boot_type == BootType::Unified { "uki" } else { "bls" };
         ini.set("boot", "boot_type", boot_type);
         ini.set("boot", "digest", &self.boot_digest);
@@ -109,11 +108,7 @@ impl Origin {
     }
 }
 
-/// bootc writes registries as `docker://`, like us, and older versions `registry:`.
-fn for_bootc(reference: &ImageReference) -> String {
-    reference.to_string()
-}
-
+/// References of bootc carry what was checked about the image's signature before them, and have a short form for registries.
 fn from_bootc(text: &str) -> Result<ImageReference> {
     let text = text.strip_prefix(UNVERIFIED).unwrap_or(text);
     if let Some(rest) = text.strip_prefix("ostree-unverified-registry:") {
@@ -162,12 +157,83 @@ impl Ini {
     fn print(&self) -> String {
         let mut text = String::new();
         for (section, keys) in &self.0 {
-            text.push_str(&format!("[{section}]\n"));
+            text.extend(["[", section, "]\n"]);
             for (key, value) in keys {
-                text.push_str(&format!("{key}={value}\n"));
+                text.extend([key, "=", value, "\n"]);
             }
             text.push('\n');
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id() -> DeploymentId {
+        DeploymentId::new("a".repeat(64)).unwrap()
+    }
+
+    fn sample() -> Origin {
+        let image = PinnedImage {
+            reference: "oci:/images/os:1".parse().unwrap(),
+            manifest_digest: Digest::from_sha256([7; 32]),
+            version: Some("13.2".to_owned()),
+            created: Some("2026-01-01T00:00:00Z".to_owned()),
+            architecture: "amd64".to_owned(),
+        };
+        let deployment = Deployment {
+            id: id(),
+            stateroot: Stateroot::new("other").unwrap(),
+            image,
+            origin: "docker://host.invalid/os:latest".parse().unwrap(),
+            finalized: false,
+            verified: true,
+        };
+        Origin {
+            deployment,
+            merge_from: Some(DeploymentId::new("b").unwrap()),
+            boot_type: BootType::Split,
+            boot_digest: "00".to_owned(),
+            kernel: None,
+            root_args: "composefs=00".to_owned(),
+        }
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let origin = sample();
+        assert_eq!(Origin::parse(id(), &origin.print().unwrap()).unwrap(), origin);
+        let least = Origin { merge_from: None, boot_type: BootType::Unified, ..sample() };
+        assert_eq!(Origin::parse(id(), &least.print().unwrap()).unwrap(), least);
+    }
+
+    #[test]
+    fn a_file_of_another_tool_is_understood() {
+        let digest = Digest::from_sha256([1; 32]);
+        let text = format!(
+            "[boot]\nboot_type = uki\ndigest = ab\n[image]\nmanifest_digest = {digest}\n\
+             [origin]\ncontainer-image-reference = ostree-unverified-image:docker://host.invalid/os\n"
+        );
+        let origin = Origin::parse(id(), &text).unwrap();
+        assert_eq!(origin.boot_type, BootType::Unified);
+        assert_eq!(origin.deployment.origin.to_string(), "docker://host.invalid/os");
+        assert!(origin.deployment.finalized && !origin.deployment.verified);
+        assert_eq!(origin.deployment.stateroot, Stateroot::default());
+    }
+
+    #[test]
+    fn a_file_without_image_or_digest_is_refused_by_the_missing_key() {
+        let error = Origin::parse(id(), "[origin]\n").unwrap_err();
+        assert!(error.message().contains("container-image-reference"), "{error}");
+    }
+
+    #[test]
+    fn a_value_cannot_start_a_line_of_its_own() {
+        let mut origin = sample();
+        origin.deployment.image.version = Some("1\nfinalized=true".to_owned());
+        let back = Origin::parse(id(), &origin.print().unwrap()).unwrap();
+        assert!(!back.deployment.finalized);
     }
 }

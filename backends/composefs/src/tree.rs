@@ -146,12 +146,10 @@ pub(crate) fn file<'a, H: FsVerityHashValue>(
 
 /// Names in the folder at `path`, sorted; those that are not UTF-8 are passed over.
 pub(crate) fn names<H: FsVerityHashValue>(tree: &FileSystem<H>, path: &str) -> Vec<String> {
-    let folder = match parts(Path::new(path)).is_empty() {
-        true => Some(&tree.root),
-        false => match lookup(tree, path) {
-            Some(Inode::Directory(folder)) => Some(folder.as_ref()),
-            _ => None,
-        },
+    let folder = match lookup(tree, path) {
+        _ if parts(Path::new(path)).is_empty() => Some(&tree.root),
+        Some(Inode::Directory(folder)) => Some(folder.as_ref()),
+        _ => None,
     };
     let entries = folder.into_iter().flat_map(composefs::tree::Directory::sorted_entries);
     entries.filter_map(|(name, _)| OsStr::to_str(name)).map(str::to_owned).collect()

@@ -3,7 +3,7 @@
 //! Keys are `object/<hex>` for a file that is an object, and `inline/<content in hex>` for the few bytes of a file that is kept
 //! inside the EROFS image.
 
-use std::io::Cursor;
+use std::io::{Cursor, Write};
 
 use bootwright_core::{
     error::{Error, ErrorKind, IoContext, Result},
@@ -17,6 +17,15 @@ use crate::tree::Objects;
 
 /// Describes a file, reading it once for its digest.
 pub(crate) fn describe<H: FsVerityHashValue>(objects: &Objects, file: &RegularFile<H>) -> Result<Blob> {
+    describe_into(objects, file, &mut std::io::sink())
+}
+
+/// As [`describe`], and passes the content on in the same pass.
+pub(crate) fn describe_into<H: FsVerityHashValue>(
+    objects: &Objects,
+    file: &RegularFile<H>,
+    copy: &mut dyn Write,
+) -> Result<Blob> {
     let key = match file {
         RegularFile::Inline(bytes) => format!("inline/{}", hex::encode(bytes)),
         RegularFile::External(id, _) | RegularFile::ExternalNoVerity(id, _) => {
@@ -25,8 +34,8 @@ pub(crate) fn describe<H: FsVerityHashValue>(objects: &Objects, file: &RegularFi
         RegularFile::Sparse(_) => return Err(Error::invalid("a boot file of the image consists of a hole")),
     };
     let mut reader = objects.reader(file)?;
-    let (sha256, size) = hash_into(&mut reader, &mut std::io::sink())
-        .context_io(|| "read a boot file of the image".to_owned())?;
+    let (sha256, size) =
+        hash_into(&mut reader, copy).context_io(|| "read a boot file of the image".to_owned())?;
     if size != file.file_size() {
         return Err(Error::integrity("a boot file of the image does not have the size that the image says"));
     }

@@ -1,6 +1,6 @@
 //! `/etc` of a deployment: the image's own at first, a merge at every upgrade.
 
-use std::{os::unix::ffi::OsStrExt as _, path::PathBuf, sync::Arc};
+use std::{os::unix::ffi::OsStrExt as _, path::Path, sync::Arc};
 
 use bootwright_core::{
     context::BackendContext,
@@ -123,7 +123,7 @@ pub(crate) fn subtree<H: FsVerityHashValue>(
 ) -> Result<Option<EtcTree>> {
     let Some(Inode::Directory(top)) = tree.root.lookup(name.as_ref()) else { return Ok(None) };
     let mut copy = EtcTree::new(metadata(&top.stat));
-    fill(&mut copy, tree, top, &PathBuf::new(), objects)?;
+    fill(&mut copy, tree, top, Path::new(""), objects)?;
     Ok(Some(copy))
 }
 
@@ -131,7 +131,7 @@ fn fill<H: FsVerityHashValue>(
     copy: &mut EtcTree,
     tree: &FileSystem<H>,
     folder: &Directory<H>,
-    path: &PathBuf,
+    path: &Path,
     objects: &Arc<Objects>,
 ) -> Result<()> {
     for (name, inode) in folder.entries() {

@@ -20,6 +20,7 @@ use crate::{
 
 const UKI_FOLDER: &str = "boot/EFI/Linux";
 const SHARED_ADDONS: &str = "boot/loader/addons";
+const ADDON: &str = ".addon.efi";
 const MODULES: &str = "usr/lib/modules";
 
 /// The kernel of an image.
@@ -45,12 +46,17 @@ pub(crate) fn find<H: FsVerityHashValue>(tree: &FileSystem<H>, objects: &Objects
 }
 
 fn one_uki<H: FsVerityHashValue>(tree: &FileSystem<H>) -> Result<Option<String>> {
-    let is_uki = |name: &String| name.ends_with(".efi") && !name.ends_with(".addon.efi");
+    let is_uki = |name: &String| has_suffix(name, ".efi") && !has_suffix(name, ADDON);
     let mut found: Vec<_> = names(tree, UKI_FOLDER).into_iter().filter(is_uki).collect();
     if found.len() > 1 {
         return Err(several("UKI", &format!("/{UKI_FOLDER}"), &found));
     }
     Ok(found.pop())
+}
+
+/// FAT knows no case, and so names differ in it.
+fn has_suffix(name: &str, suffix: &str) -> bool {
+    name.to_ascii_lowercase().ends_with(suffix)
 }
 
 fn one_version<H: FsVerityHashValue>(tree: &FileSystem<H>) -> Result<String> {
@@ -83,22 +89,13 @@ fn split<H: FsVerityHashValue>(tree: &FileSystem<H>, objects: &Objects, kver: &s
             )));
     };
     let mut hash = Sha256::new();
-    for part in [kernel, initrd] {
-        feed(&mut hash, objects, part)?;
-    }
     let artifacts = KernelArtifacts::Split {
         kver: kver.to_owned(),
-        kernel: blob::describe(objects, kernel)?,
-        initrds: vec![blob::describe(objects, initrd)?],
+        kernel: blob::describe_into(objects, kernel, &mut hash)?,
+        initrds: vec![blob::describe_into(objects, initrd, &mut hash)?],
         devicetree: find("devicetree").map(|file| blob::describe(objects, file)).transpose()?,
     };
     Ok(Kernel { artifacts, boot_type: BootType::Split, digest: hex::encode(hash.finalize()) })
-}
-
-fn feed<H: FsVerityHashValue>(hash: &mut Sha256, objects: &Objects, file: &RegularFile<H>) -> Result<()> {
-    std::io::copy(&mut objects.reader(file)?, hash)
-        .context_io(|| "read a boot file of the image".to_owned())?;
-    Ok(())
 }
 
 fn unified<H: FsVerityHashValue>(tree: &FileSystem<H>, objects: &Objects, name: &str) -> Result<Kernel> {
@@ -119,7 +116,7 @@ fn unified<H: FsVerityHashValue>(tree: &FileSystem<H>, objects: &Objects, name: 
 fn addons<H: FsVerityHashValue>(tree: &FileSystem<H>, objects: &Objects, uki: &str) -> Result<Vec<Addon>> {
     let mut addons = Vec::new();
     for folder in [SHARED_ADDONS.to_owned(), format!("{UKI_FOLDER}/{uki}.extra.d")] {
-        for name in names(tree, &folder).into_iter().filter(|name| name.ends_with(".addon.efi")) {
+        for name in names(tree, &folder).into_iter().filter(|name| has_suffix(name, ADDON)) {
             if let Some(file) = file(tree, &format!("{folder}/{name}")) {
                 addons.push(Addon { name, blob: blob::describe(objects, file)? });
             }

@@ -68,8 +68,8 @@ impl Registry {
             let mut bytes = Vec::new();
             reader.take(CONFIG_LIMIT).read_to_end(&mut bytes).await.map(|_| bytes)
         };
-        let (bytes, driven) = tokio::join!(read, driver);
-        driven.map_err(|error| failed(what(), error))?;
+        let (bytes, finished) = tokio::join!(read, driver);
+        finished.map_err(|error| failed(what(), error))?;
         bytes.map_err(|error| Error::io(what(), error))
     }
 
@@ -93,10 +93,10 @@ impl Registry {
                 unpack(reader, &spec, Shortage::Interrupted, progress, &stream)
             })
         };
-        let (unpacked, driven) = tokio::join!(unpacking, driver);
+        let (unpacked, finished) = tokio::join!(unpacking, driver);
         // Our own finding is more precise than what skopeo says of a transfer that we gave up.
         let progress = unpacked.map_err(|error| Error::internal(what()).with_source(error))??;
-        driven.map_err(|error| failed(what(), error))?;
+        finished.map_err(|error| failed(what(), error))?;
         Ok(progress)
     }
 

@@ -43,6 +43,7 @@ pub(crate) async fn store<H: FsVerityHashValue>(
         }
         None => transfer(context, repo, image, events).await?,
     };
+    events.message("writing the root image");
     let repo = Arc::clone(repo);
     let context = context.clone();
     let finish = tokio::task::spawn_blocking(move || finish(&context, &repo, &stored, &name));

@@ -35,7 +35,8 @@ impl Sealing {
 
     /// One line of text for each file, for [`Sealing::from_notes`] in another process or after unmounting.
     pub fn to_notes(&self) -> String {
-        self.files.iter().map(|file| format!("{} {} {}\n", file.inode, file.size, file.flags)).collect()
+        let line = |file: &SealedFile| format!("{} {} {}", file.inode, file.size, file.flags);
+        self.files.iter().map(line).collect::<Vec<_>>().join("\n")
     }
 
     /// Reads what [`Sealing::to_notes`] has written.

@@ -21,8 +21,8 @@ async fn an_image_becomes_a_deployment_with_etc_var_and_root_arguments() {
 
     assert_eq!(root.len(), 64, "a split kernel's deployment is named by its root");
     assert!(!deployment.verified);
-    assert_eq!(host.read(&format!("{}/app/default.conf", host.etc(&deployment.id))), "version=1\n");
-    let shadow = std::fs::metadata(host.path(&format!("{}/shadow", host.etc(&deployment.id)))).unwrap();
+    assert_eq!(host.read(&format!("{}/app/default.conf", Host::etc(&deployment.id))), "version=1\n");
+    let shadow = std::fs::metadata(host.path(&format!("{}/shadow", Host::etc(&deployment.id)))).unwrap();
     assert_eq!((shadow.permissions().mode() & 0o7777, shadow.gid()), (0o640, 42));
     assert_eq!(host.read(&format!("state/deploy/{root}/var/lib/seeded")), "from the image\n");
     let link = std::fs::read_link(host.path(&format!("state/deploy/{root}/var"))).unwrap();
@@ -108,14 +108,14 @@ async fn another_kernel_is_another_deployment() {
 async fn local_changes_in_etc_survive_and_new_defaults_arrive() {
     let host = Host::initialized().await;
     let first = host.deploy(&host.image("v1", &Image::bootable("1")), None).await;
-    let etc = host.etc(&first.id);
+    let etc = Host::etc(&first.id);
     std::fs::write(host.path(&format!("{etc}/hostname")), "mine\n").unwrap();
     std::fs::write(host.path(&format!("{etc}/big.conf")), "changed here\n").unwrap();
     std::fs::remove_file(host.path(&format!("{etc}/shadow"))).unwrap();
 
     let image = Image::bootable("2").layer(vec![Entry::File("etc/app/added.conf", b"new\n".to_vec())]);
     let second = host.deploy(&host.image("v2", &image), Some(&first.id)).await;
-    let merged = host.etc(&second.id);
+    let merged = Host::etc(&second.id);
     assert_eq!(host.read(&format!("{merged}/hostname")), "mine\n");
     assert_eq!(host.read(&format!("{merged}/big.conf")), "changed here\n");
     assert_eq!(host.read(&format!("{merged}/app/default.conf")), "version=2\n");
@@ -187,7 +187,7 @@ async fn without_fs_verity_a_store_that_demands_it_is_refused_before_anything_is
     let mut context = host.context();
     context.verity = bootwright_core::registry::Verity::Required;
     // A host whose kernel has fs-verity on this file system makes a verified store instead.
-    match host.open(context).initialize().await {
+    match Host::open(context).initialize().await {
         Ok(()) => assert!(host.path("composefs/meta.json").exists()),
         Err(error) => {
             assert_eq!(error.kind(), ErrorKind::Unsupported);

@@ -98,7 +98,7 @@ async fn a_clean_up_that_stops_anywhere_leaves_what_is_kept_whole_and_can_be_fin
         let host = Host::initialized().await;
         let (first, second) = two(&host).await;
         let faults = Faults::stop_before(n);
-        let stopped = host.open(host.context_with(faults.clone())).retain(&only(&second)).await;
+        let stopped = Host::open(host.context_with(faults.clone())).retain(&only(&second)).await;
         if stopped.is_ok() {
             assert!(n >= 4, "only {n} mutations were counted");
             break;

@@ -67,10 +67,10 @@ impl Host {
 
     /// The backend as a binary finds it.
     pub fn backend(&self) -> Arc<dyn StorageBackend> {
-        self.open(self.context())
+        Self::open(self.context())
     }
 
-    pub fn open(&self, context: BackendContext) -> Arc<dyn StorageBackend> {
+    pub fn open(context: BackendContext) -> Arc<dyn StorageBackend> {
         (registry::backend("composefs").unwrap().open)(context).unwrap()
     }
 
@@ -104,7 +104,7 @@ impl Host {
     }
 
     /// Path of a deployment's `/etc`.
-    pub fn etc(&self, id: &DeploymentId) -> String {
+    pub fn etc(id: &DeploymentId) -> String {
         let root = id.as_str().split('-').next().unwrap();
         format!("state/deploy/{root}/etc")
     }

@@ -38,7 +38,9 @@ fn uki(cmdline: &str, kernel: &str) -> Vec<u8> {
         file.extend([0; 16]);
         at += bytes.len();
     }
-    sections.iter().for_each(|(_, bytes)| file.extend(bytes));
+    for (_, bytes) in &sections {
+        file.extend(bytes);
+    }
     file
 }
 
@@ -84,13 +86,13 @@ async fn a_sealed_uki_comes_before_the_split_kernel_and_does_not_change_the_root
 async fn two_ukis_of_one_root_are_two_deployments_that_share_etc() {
     let host = Host::initialized().await;
     let first = sealed(&host, "v1", "kernel ", None).await;
-    std::fs::write(host.path(&format!("{}/mine", host.etc(&first.id))), "x").unwrap();
+    std::fs::write(host.path(&format!("{}/mine", Host::etc(&first.id))), "x").unwrap();
     let second = sealed(&host, "v2", "another kernel ", Some(&first)).await;
     assert_ne!(first.id, second.id);
-    assert_eq!(host.etc(&first.id), host.etc(&second.id));
-    assert_eq!(host.read(&format!("{}/mine", host.etc(&second.id))), "x");
+    assert_eq!(Host::etc(&first.id), Host::etc(&second.id));
+    assert_eq!(host.read(&format!("{}/mine", Host::etc(&second.id))), "x");
     host.backend().retain(&[second.id.clone()].into()).await.unwrap();
-    assert_eq!(host.read(&format!("{}/mine", host.etc(&second.id))), "x");
+    assert_eq!(host.read(&format!("{}/mine", Host::etc(&second.id))), "x");
     host.backend().boot_artifacts(&second.id).await.unwrap();
 }
 
@@ -193,7 +195,7 @@ async fn a_store_that_is_sealed_later_demands_verity_already() {
     let mut context = host.context();
     context.verity = Verity::Required;
     context.seal_later = true;
-    let backend = host.open(context);
+    let backend = Host::open(context);
     let image = host.image("v1", &Image::bootable("1"));
     let pinned = backend.fetch(&image, &super::support::Recorder::default()).await.unwrap();
     let deployment = backend.prepare(&super::support::spec(&pinned, None)).await.unwrap();

@@ -60,7 +60,7 @@ async fn an_install_that_stops_anywhere_is_finished_by_a_second_run() {
         let host = Host::new();
         let summary = host.image("v1", &image);
         let faults = Faults::stop_before(n);
-        let stopped = install(&host, &host.open(host.context_with(faults.clone())), &summary).await;
+        let stopped = install(&host, &Host::open(host.context_with(faults.clone())), &summary).await;
         if stopped.is_ok() {
             assert!(n >= 20, "only {n} mutations were counted");
             break;
@@ -73,7 +73,7 @@ async fn an_install_that_stops_anywhere_is_finished_by_a_second_run() {
         assert!(report.problems.is_empty(), "stopped before mutation {n}: {report:?}");
         let deployments = host.backend().deployments().await.unwrap();
         assert!(deployments.len() == 1 && deployments[0].finalized, "{deployments:?}");
-        assert_eq!(host.read(&format!("{}/app/default.conf", host.etc(&deployments[0].id))), "version=1\n");
+        assert_eq!(host.read(&format!("{}/app/default.conf", Host::etc(&deployments[0].id))), "version=1\n");
         assert_eq!(host.read("state/os/default/var/lib/seeded"), "from the image\n");
     }
 }
