@@ -64,7 +64,8 @@ pub(super) fn base(packages: &[String], cache: &Cache) -> Result<Base> {
     let key = EXCLUDED.iter().fold(Key::default(), Key::add);
     let key = packages.iter().fold(key.add("packages"), Key::add);
     let key = key.add(SUITE).add(oci_architecture()).add(ESSENTIAL_HOOK).add(CUSTOMIZE_HOOK).short();
-    cache.remembered(&format!("base-{key}"), || build(packages, &key, cache))
+    let complete = |base: &Base| cache.blobs().holds(&base.layer.blob);
+    cache.remembered(&format!("base-{key}"), complete, || build(packages, &key, cache))
 }
 
 fn build(packages: &[String], key: &str, cache: &Cache) -> Result<Base> {

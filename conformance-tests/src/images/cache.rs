@@ -54,6 +54,11 @@ impl BlobStore {
         self.dir.join(sha256)
     }
 
+    /// Whether the blob is here.
+    pub fn holds(&self, blob: &Blob) -> bool {
+        self.path(&blob.sha256).exists()
+    }
+
     /// Stores bytes and returns their blob.
     pub fn put(&self, bytes: &[u8]) -> Result<Blob> {
         let mut file = self.temporary()?;
@@ -141,17 +146,24 @@ impl Cache {
         Ok(file)
     }
 
-    /// The value that `name` stands for: read from the cache, or made by `build` and then remembered.
+    /// The value that `name` stands for: read from the cache, or made by `build` and then remembered. A value
+    /// for which `complete` is false, since somebody removed its blobs, is built again.
     ///
     /// Two processes that need the same value do not both build it. A build that fails, or is interrupted,
     /// leaves nothing behind that a later call would take for the value.
-    pub(super) fn remembered<T>(&self, name: &str, build: impl FnOnce() -> Result<T>) -> Result<T>
+    pub(super) fn remembered<T>(
+        &self,
+        name: &str,
+        complete: impl Fn(&T) -> bool,
+        build: impl FnOnce() -> Result<T>,
+    ) -> Result<T>
     where
         T: Serialize + for<'de> Deserialize<'de>,
     {
         let _lock = self.lock(name)?;
         let path = self.dir.join(format!("{name}.json"));
-        if let Some(value) = fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
+        let known = fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        if let Some(value) = known.filter(complete) {
             return Ok(value);
         }
         let value = build()?;
@@ -202,8 +214,8 @@ mod tests {
             builds.set(builds.get() + 1);
             Ok("value".to_owned())
         };
-        assert_eq!(cache.remembered("x", build).unwrap(), "value");
-        assert_eq!(cache.remembered("x", build).unwrap(), "value");
+        assert_eq!(cache.remembered("x", |_| true, build).unwrap(), "value");
+        assert_eq!(cache.remembered("x", |_| true, build).unwrap(), "value");
         assert_eq!(builds.get(), 1);
     }
 
@@ -211,9 +223,22 @@ mod tests {
     fn a_failed_build_is_not_remembered() {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::open(folder.path()).unwrap();
-        let failed: Result<String> = cache.remembered("x", || anyhow::bail!("no"));
+        let failed: Result<String> = cache.remembered("x", |_| true, || anyhow::bail!("no"));
         assert!(failed.is_err());
-        assert_eq!(cache.remembered("x", || Ok(1)).unwrap(), 1);
+        assert_eq!(cache.remembered("x", |_| true, || Ok(1)).unwrap(), 1);
+    }
+
+    #[test]
+    fn a_value_whose_blobs_are_gone_is_built_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(folder.path()).unwrap();
+        let build = |content: &'static [u8]| {
+            cache.remembered("x", |b| cache.blobs().holds(b), || cache.blobs().put(content))
+        };
+        let first = build(b"one").unwrap();
+        assert_eq!(build(b"two").unwrap(), first);
+        fs::remove_file(cache.blobs().path(&first.sha256)).unwrap();
+        assert_ne!(build(b"two").unwrap(), first);
     }
 
     #[test]

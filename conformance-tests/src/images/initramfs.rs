@@ -36,7 +36,8 @@ pub(super) fn initramfs(base: &Base, inputs: Inputs<'_>, cache: &Cache) -> Resul
     let arguments = arguments(inputs.modules, inputs.drivers);
     let key = arguments.iter().fold(Key::default(), Key::add);
     let key = key.add(&base.key).add(&files.diff_id).add(SCRIPT).short();
-    cache.remembered(&format!("initramfs-{key}"), || build(base, &files, &arguments, cache))
+    let complete = |layer: &Layer| cache.blobs().holds(&layer.blob);
+    cache.remembered(&format!("initramfs-{key}"), complete, || build(base, &files, &arguments, cache))
 }
 
 fn arguments(modules: &[String], drivers: &[String]) -> Vec<String> {

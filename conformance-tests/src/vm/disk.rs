@@ -14,6 +14,9 @@ use crate::host;
 pub enum Disk {
     /// Writes go to an overlay in the machine's folder; the raw image below stays as it is.
     Overlay(PathBuf),
+    /// A raw copy in the machine's folder is written: [`super::Vm::disk_file`] can be mounted, or damaged, while
+    /// the machine is off.
+    Copy(PathBuf),
     /// The raw image itself is written.
     Raw(PathBuf),
     /// The raw image, write-protected.
@@ -31,6 +34,11 @@ impl Disk {
     /// A disk whose writes leave the raw image `base` alone.
     pub fn overlay(base: impl Into<PathBuf>) -> Self {
         Self::Overlay(base.into())
+    }
+
+    /// A disk that is a raw copy of `base`.
+    pub fn copy(base: impl Into<PathBuf>) -> Self {
+        Self::Copy(base.into())
     }
 
     /// A raw image that the guest writes.
@@ -58,6 +66,13 @@ impl Disk {
                 let file = dir.join(format!("disk{index}.qcow2"));
                 make_overlay(&absolute(base)?, &file)?;
                 Ok(drive(&file, "qcow2", false))
+            }
+            Self::Copy(base) => {
+                let file = dir.join(format!("disk{index}.img"));
+                let mut command = host::command("cp");
+                command.args(["--reflink=auto", "--sparse=always"]).arg(absolute(base)?).arg(&file);
+                host::run(&mut command)?;
+                Ok(drive(&file, "raw", false))
             }
             Self::Folder { label, path } => {
                 let file = dir.join(format!("{label}.ext4"));
@@ -144,6 +159,16 @@ mod tests {
         let drive = Disk::overlay(&base).prepare(folder.path(), 0).unwrap();
         assert_ne!(drive.file, base);
         assert_eq!((drive.format, drive.read_only), ("qcow2", false));
+    }
+
+    #[test]
+    fn a_copy_has_the_bytes_of_its_base() {
+        let folder = tempfile::tempdir().unwrap();
+        let base = folder.path().join("base.img");
+        fs::write(&base, [vec![0; 1 << 20], vec![7; 10]].concat()).unwrap();
+        let drive = Disk::copy(&base).prepare(folder.path(), 0).unwrap();
+        assert_eq!((drive.format, drive.read_only), ("raw", false));
+        assert_eq!(fs::read(&drive.file).unwrap(), fs::read(&base).unwrap());
     }
 
     #[test]

@@ -62,7 +62,8 @@ impl Settings {
     /// The same machine for a human: the serial console on the terminal, and no agent.
     pub fn interactive_command(&self) -> Command {
         let mut command = self.hardware();
-        command.arg("-nographic");
+        // `-nographic` alone would attach no console: `-nodefaults` takes away what it redirects.
+        command.args(["-display", "none", "-serial", "mon:stdio"]);
         command
     }
 
@@ -135,7 +136,8 @@ mod tests {
     #[test]
     fn only_the_machine_under_the_harness_has_the_agent_port() {
         assert!(host::command_line(&settings().command()).contains(PORT_NAME));
-        assert!(!host::command_line(&settings().interactive_command()).contains(PORT_NAME));
+        let by_hand = host::command_line(&settings().interactive_command());
+        assert!(!by_hand.contains(PORT_NAME) && by_hand.contains("-serial mon:stdio"), "{by_hand}");
     }
 
     #[test]
