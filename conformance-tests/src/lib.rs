@@ -8,6 +8,7 @@
 pub mod cargo;
 pub mod host;
 pub mod images;
+pub mod lifecycle;
 pub mod packages;
 pub mod system;
 pub mod vm;
