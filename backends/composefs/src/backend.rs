@@ -83,6 +83,10 @@ impl StorageBackend for ComposefsBackend {
     }
 
     async fn estimate(&self, image: &ImageSummary) -> Result<FetchEstimate> {
+        // An install says what it costs before it makes the store.
+        if !repo::exists(&self.context) {
+            return fetch::estimate_without_store(image);
+        }
         let image = image.clone();
         self.blocking(move |context| with_repo!(context, |repo| fetch::estimate(&repo, &image))).await
     }

@@ -4,7 +4,8 @@ use std::io::Read as _;
 
 use bootwright_core::{
     error::{Error, IoContext, Result},
-    model::{Addon, KernelArtifacts, KernelCmdline},
+    model::{Addon, KernelArtifacts},
+    uki::UkiInfo,
 };
 use composefs::{
     fsverity::FsVerityHashValue,
@@ -102,14 +103,14 @@ fn unified<H: FsVerityHashValue>(tree: &FileSystem<H>, objects: &Objects, name: 
     let path = format!("{UKI_FOLDER}/{name}");
     let uki =
         file(tree, &path).ok_or_else(|| Error::invalid(format!("/{path} in the image is not a file")))?;
-    let sections = read_sections(objects, uki, &path)?;
+    let (info, digest) = read_uki(objects, uki, &path)?;
     let artifacts = KernelArtifacts::Unified {
-        kver: sections.kver,
+        kver: info.uname.as_ref().map(|text| text.trim().to_owned()),
         uki: blob::describe(objects, uki)?,
         addons: addons(tree, objects, name)?,
-        embedded: KernelCmdline::parse_lossy(&sections.cmdline),
+        embedded: info.cmdline(),
     };
-    Ok(Kernel { artifacts, boot_type: BootType::Unified, digest: sections.digest })
+    Ok(Kernel { artifacts, boot_type: BootType::Unified, digest })
 }
 
 /// Addons of this UKI, and those that the image has for every UKI.
@@ -125,40 +126,24 @@ fn addons<H: FsVerityHashValue>(tree: &FileSystem<H>, objects: &Objects, uki: &s
     Ok(addons)
 }
 
-struct Sections {
-    cmdline: String,
-    kver: Option<String>,
-    digest: String,
-}
-
-/// What matters of a UKI's sections (UAPI.5).
-fn read_sections<H: FsVerityHashValue>(
+/// What a UKI says of itself, and the digest of kernel and initrd in it.
+fn read_uki<H: FsVerityHashValue>(
     objects: &Objects,
     uki: &RegularFile<H>,
     path: &str,
-) -> Result<Sections> {
+) -> Result<(UkiInfo, String)> {
     let mut bytes = Vec::new();
     objects.reader(uki)?.read_to_end(&mut bytes).context_io(|| format!("read /{path} of the image"))?;
-    let cmdline = text_section(&bytes, ".cmdline", path)?.unwrap_or_default();
-    let kver = text_section(&bytes, ".uname", path)?.map(|text| text.trim().to_owned());
+    let info = UkiInfo::parse(&bytes).map_err(|error| {
+        Error::invalid(format!("/{path} in the image is not a UKI"))
+            .with_hint("build it with ukify, and put nothing else there")
+            .with_source(error)
+    })?;
     let mut hash = Sha256::new();
-    for name in [".linux", ".initrd", ".dtb"] {
-        hash.update(section(&bytes, name, path)?.unwrap_or_default());
+    for span in [&info.linux, &info.initrd].into_iter().flatten() {
+        let start = usize::try_from(span.offset).unwrap_or(usize::MAX);
+        let end = start.saturating_add(usize::try_from(span.size).unwrap_or(usize::MAX));
+        hash.update(bytes.get(start..end).unwrap_or_default());
     }
-    Ok(Sections { cmdline, kver, digest: hex::encode(hash.finalize()) })
-}
-
-fn text_section(uki: &[u8], name: &'static str, path: &str) -> Result<Option<String>> {
-    let bytes = section(uki, name, path)?;
-    Ok(bytes.map(|bytes| String::from_utf8_lossy(bytes).trim_end_matches('\0').to_owned()))
-}
-
-fn section<'a>(uki: &'a [u8], name: &'static str, path: &str) -> Result<Option<&'a [u8]>> {
-    use composefs_boot::uki::{UkiError, get_section};
-    match get_section(uki, name) {
-        Some(Ok(bytes)) => Ok(Some(bytes)),
-        Some(Err(UkiError::MissingSection(_))) => Ok(None),
-        _ => Err(Error::invalid(format!("/{path} in the image is not a UKI"))
-            .with_hint("build it with ukify, and put nothing else there")),
-    }
+    Ok((info, hex::encode(hash.finalize())))
 }

@@ -34,9 +34,18 @@ pub(crate) fn estimate<H: FsVerityHashValue>(
     repo: &Repository<H>,
     image: &ImageSummary,
 ) -> Result<FetchEstimate> {
+    tally(image, |layer| has_layer(repo, layer.diff_id.as_str()))
+}
+
+/// The same before there is a repository: everything is missing.
+pub(crate) fn estimate_without_store(image: &ImageSummary) -> Result<FetchEstimate> {
+    tally(image, |_| Ok(false))
+}
+
+fn tally(image: &ImageSummary, is_there: impl Fn(&LayerSummary) -> Result<bool>) -> Result<FetchEstimate> {
     let mut estimate = FetchEstimate { layers: image.layers.len(), ..FetchEstimate::default() };
     for layer in &image.layers {
-        if !has_layer(repo, layer.diff_id.as_str())? {
+        if !is_there(layer)? {
             estimate.layers_missing += 1;
             estimate.download = estimate.download.saturating_add(layer.size);
         }

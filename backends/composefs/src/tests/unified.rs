@@ -4,6 +4,7 @@ use bootwright_core::{
     error::ErrorKind,
     model::{Deployment, ImageSummary, KernelArtifacts},
     registry::Verity,
+    uki::synthetic,
 };
 
 use super::{
@@ -11,37 +12,14 @@ use super::{
     support::Host,
 };
 
-/// A PE file with these sections and nothing else that a loader would want.
+/// A UKI as far as anybody reads it here.
 fn uki(cmdline: &str, kernel: &str) -> Vec<u8> {
-    let sections: [(&[u8; 8], Vec<u8>); 4] = [
-        (b".linux\0\0", big(kernel)),
-        (b".initrd\0", big("initrd ")),
-        (b".cmdline", cmdline.as_bytes().to_vec()),
-        (b".uname\0\0", b"6.1.0".to_vec()),
-    ];
-    let mut file = vec![0; 64];
-    file[..2].copy_from_slice(b"MZ");
-    file[60..64].copy_from_slice(&64_u32.to_le_bytes());
-    file.extend(b"PE\0\0");
-    file.extend(0x8664_u16.to_le_bytes());
-    file.extend(u16::try_from(sections.len()).unwrap().to_le_bytes());
-    file.extend([0; 12]);
-    file.extend([0; 4]); // no optional header, no characteristics
-    let mut at = file.len() + 40 * sections.len();
-    for (name, bytes) in &sections {
-        let size = u32::try_from(bytes.len()).unwrap();
-        file.extend(*name);
-        file.extend(size.to_le_bytes());
-        file.extend([0; 4]);
-        file.extend(size.to_le_bytes());
-        file.extend(u32::try_from(at).unwrap().to_le_bytes());
-        file.extend([0; 16]);
-        at += bytes.len();
-    }
-    for (_, bytes) in &sections {
-        file.extend(bytes);
-    }
-    file
+    synthetic::image(&[
+        (".linux", &big(kernel)),
+        (".initrd", &big("initrd ")),
+        (".cmdline", cmdline.as_bytes()),
+        (".uname", b"6.1.0"),
+    ])
 }
 
 /// The root digest of an image, found by deploying it elsewhere.
