@@ -18,7 +18,7 @@ use bootwright_core::{
     backend::FetchEstimate,
     context::BackendContext,
     error::Result,
-    model::{ImageSummary, PinnedImage, Progress},
+    model::{ImageSummary, LayerSummary, PinnedImage, Progress},
 };
 use composefs::{fsverity::FsVerityHashValue, repository::Repository};
 use composefs_oci::{OciDigest, layer_content_id};
