@@ -148,17 +148,31 @@ async fn import_all<H: FsVerityHashValue>(
             job.import(index, spec).await
         });
     }
-    let mut imported = HashMap::new();
-    while let Some(done) = tasks.join_next().await {
-        let (diff_id, id) =
-            done.map_err(|error| Error::internal("a task that imports a layer stopped").with_source(error))??;
-        imported.insert(diff_id, id);
-    }
+    let imported = finish_all(tasks).await?;
     let in_order = |spec: &LayerSpec| {
         let id = imported.get(&spec.diff_id).cloned();
         id.map(|id| (spec.diff_id.to_string(), id)).ok_or_else(|| Error::internal("a layer was not imported"))
     };
     specs.iter().map(in_order).collect()
+}
+
+/// Collects what the tasks have imported. When one transfer stops, the others go on, so that the next run finds more; any other
+/// failure ends them all.
+async fn finish_all<H: FsVerityHashValue>(
+    mut tasks: JoinSet<Result<(Digest, H)>>,
+) -> Result<HashMap<Digest, H>> {
+    let mut imported = HashMap::new();
+    let mut interrupted = None;
+    while let Some(done) = tasks.join_next().await {
+        let done =
+            done.map_err(|error| Error::internal("a task that imports a layer stopped").with_source(error))?;
+        match done {
+            Ok((diff_id, id)) => drop(imported.insert(diff_id, id)),
+            Err(error) if error.kind() == ErrorKind::Interrupted => interrupted = interrupted.or(Some(error)),
+            Err(error) => return Err(error),
+        }
+    }
+    interrupted.map_or(Ok(imported), Err)
 }
 
 struct Job<H: FsVerityHashValue> {

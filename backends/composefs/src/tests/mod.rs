@@ -3,6 +3,7 @@
 mod bad_input;
 mod image;
 mod lifecycle;
+mod registry;
 mod retain;
 mod support;
 mod unified;
