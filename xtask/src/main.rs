@@ -1,2 +1,60 @@
-//! placeholder
-fn main() {}
+//! The developer's commands: `cargo xtask test`, `check`, `demo`, `bench`.
+//!
+//! This program must build with nothing but a Rust toolchain, since it installs what everything else needs.
+
+mod bench;
+mod check;
+mod count;
+mod demo;
+mod steps;
+mod suite;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use workspace::Workspace;
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "Developer commands of Bootwright")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs every check and test; the last line is the count
+    Test {
+        /// Leave out the tests that boot virtual machines
+        #[arg(long)]
+        fast: bool,
+    },
+    /// Runs the checks that need no test: formatting, lints, docs, licences, specification, features
+    Check,
+    /// Composes an operating system image, then installs, boots, upgrades and rolls it back in a virtual machine
+    Demo(demo::Arguments),
+    /// Measures imports beside another tool, and the time from power-on to multi-user
+    Bench(bench::Arguments),
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Test { fast } => Ok(suite::test(&Workspace::find(), fast)),
+        Command::Check => Ok(suite::check(&Workspace::find())),
+        Command::Demo(arguments) => demo::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Bench(arguments) => bench::run(&arguments).map(|()| ExitCode::SUCCESS),
+    }
+}

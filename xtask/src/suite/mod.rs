@@ -1,0 +1,117 @@
+//! What `cargo xtask test` and `cargo xtask check` run, in which order, with which test runner.
+
+use std::{
+    path::Path,
+    process::{Command, ExitCode},
+};
+
+use anyhow::{Context as _, Result};
+use bootwright_conformance::{host, packages};
+
+use crate::{
+    check,
+    steps::{Steps, run},
+    workspace::Workspace,
+};
+
+mod features;
+mod runner;
+
+use runner::{Runner, Selection};
+
+/// Everything, or everything but virtual machines.
+pub fn test(workspace: &Workspace, fast: bool) -> ExitCode {
+    let mut steps = Steps::start();
+    if !steps.check("system packages", install_packages) {
+        return steps.finish_tests();
+    }
+    checks(workspace, &mut steps);
+    let runner = Runner::find(workspace);
+    if runner == Runner::Libtest {
+        steps.note("cargo-nextest is not installed: `cargo test` ran the tests, which takes longer");
+    }
+    let skipped = host_tests(workspace, runner, &mut steps);
+    let count = steps.tests("documentation tests", &mut workspace.cargo(&["test", "--workspace", "--doc"]));
+    steps.skipped(count.skipped);
+    for selection in features::with_tests(workspace) {
+        let count = steps.tests(&selection.name(), &mut runner.feature_tests(workspace, &selection));
+        steps.skipped(count.skipped);
+    }
+    let ran = machine_tests(workspace, runner, fast, &mut steps);
+    steps.skipped(skipped.saturating_sub(ran));
+    steps.finish_tests()
+}
+
+/// Everything that is not a test.
+pub fn check(workspace: &Workspace) -> ExitCode {
+    let mut steps = Steps::start();
+    if steps.check("system packages", install_packages) {
+        checks(workspace, &mut steps);
+    }
+    steps.finish_checks()
+}
+
+fn install_packages() -> Result<()> {
+    let installed = packages::ensure_installed(&|line| println!("{line}"))?;
+    println!(
+        "{} had to be installed",
+        if installed.is_empty() { "none".into() } else { installed.join(" ") }
+    );
+    Ok(())
+}
+
+/// The quick ones first.
+fn checks(workspace: &Workspace, steps: &mut Steps) {
+    steps.check("formatting", || run(&mut workspace.cargo(&["fmt", "--all", "--check"])));
+    let mut input = None;
+    steps.check("reading the source tree", || {
+        input = Some(check::Input::read(workspace)?);
+        Ok(())
+    });
+    if let Some(input) = input {
+        check::all(&input, steps);
+    }
+    let clippy = ["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"];
+    steps.check("clippy", || run(&mut workspace.cargo(&clippy)));
+    let doc = ["doc", "--workspace", "--no-deps", "--document-private-items"];
+    steps.check("rustdoc", || run(workspace.cargo(&doc).env("RUSTDOCFLAGS", "--deny warnings")));
+    for selection in features::all(workspace) {
+        let mut arguments = vec!["check", "--quiet"];
+        let wanted = selection.arguments();
+        arguments.extend(wanted.iter().map(String::as_str));
+        steps.check(&selection.name(), || run(&mut workspace.cargo(&arguments)));
+    }
+}
+
+/// Unit, property and loop-disk tests. Returns how many were skipped, those of virtual machines among them.
+fn host_tests(workspace: &Workspace, runner: Runner, steps: &mut Steps) -> u64 {
+    let selection = Selection::for_user(host::is_root());
+    for (program, why) in selection.left_out() {
+        steps.note(format!("skipped, since it needs root for {why}: the test program {program}"));
+    }
+    let count = steps.tests("tests on this machine", &mut runner.host_tests(workspace, &selection));
+    count.skipped + runner.tests_left_out(workspace, &selection)
+}
+
+/// Tests that boot virtual machines. Returns how many ran.
+fn machine_tests(workspace: &Workspace, runner: Runner, fast: bool, steps: &mut Steps) -> u64 {
+    if fast {
+        steps.note("skipped, as --fast asks: the tests that boot virtual machines");
+        return 0;
+    }
+    if !host::is_root() {
+        steps.note("skipped, since they need root to make disks: the tests that boot virtual machines");
+        return 0;
+    }
+    steps.tests("tests in virtual machines", &mut runner.machine_tests(workspace)).ran()
+}
+
+/// Runs a command and returns what it prints.
+fn text_of(command: &mut Command) -> Result<String> {
+    String::from_utf8(host::run(command)?).context("it printed something that is not UTF-8")
+}
+
+/// Whether the workspace has this file.
+fn has(workspace: &Workspace, path: impl AsRef<Path>) -> bool {
+    workspace.root().join(path).exists()
+}
