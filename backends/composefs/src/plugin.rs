@@ -44,7 +44,8 @@ inventory::submit! {
 
 fn mkfs_args(filesystem: &str, demand: Verity) -> Vec<String> {
     match (filesystem, demand) {
-        ("ext4", Verity::Required) => vec!["-O".to_owned(), "verity".to_owned()],
+        // fs-verity wants blocks of the page's size, and mkfs.ext4 takes smaller ones for a small disk.
+        ("ext4", Verity::Required) => ["-b", "4096", "-O", "verity"].map(str::to_owned).to_vec(),
         // btrfs has fs-verity always, xfs not yet.
         _ => Vec::new(),
     }

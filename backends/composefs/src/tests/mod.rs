@@ -5,6 +5,7 @@ mod image;
 mod lifecycle;
 mod registry;
 mod retain;
+mod sealed;
 mod support;
 mod unified;
 mod verify;
