@@ -1,1 +1,123 @@
-//! placeholder
+//! The bootloader `uki`: the firmware starts a UKI itself, with no loader in between.
+//!
+//! **Files.** `EFI/Linux/bootwright-<deployment>-<tag>.efi` on the ESP. A UKI of the image is copied as it is; an image with kernel
+//! and initrd has its UKI assembled from the systemd stub in its own tree.
+//!
+//! **Where firmware variables are at hand**, each file gets a `Boot####` option whose description carries the generation, and the write
+//! of `BootOrder` is the commit. An entry with tries is started by `BootNext` instead, while `BootOrder` still names the old one; [confirming]
+//! it writes `BootOrder`. So an entry that fails to come up falls back without any help.
+//!
+//! **On a disk that has not met its firmware** the removable-media path (`EFI/BOOT/BOOTX64.EFI`) is what boots, and renaming a full copy
+//! over it is the commit. Which deployment it belongs to is told by its digest. On a machine with variables the copy is refreshed
+//! after a good boot; until then the deployment in it is reported as `also_bootable`.
+//!
+//! `EFI/bootwright/plans.jsonl` notes what was published, for titles and for the order on a disk without firmware. It cannot change
+//! what boots, and where it disagrees with the files, the files are believed.
+//!
+//! [confirming]: Bootloader::confirm
+
+mod build;
+mod commit;
+mod confirm;
+mod firmware;
+mod names;
+mod plans;
+mod removable;
+mod seen;
+mod stage;
+mod state;
+mod sweep;
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use async_trait::async_trait;
+use bootwright_core::{
+    Bootloader, Error, Result,
+    bootloader::Staged,
+    capability::BootloaderCapabilities,
+    context::BootContext,
+    inventory,
+    model::{BootPlan, BootState, DeploymentId, Removed, SpaceNeed},
+    registry::BootloaderPlugin,
+    tree::{BlobSource, TreeReader},
+};
+
+const CAPABILITIES: BootloaderCapabilities = BootloaderCapabilities {
+    split_kernels: true,
+    unified_kernels: true,
+    addons: true,
+    boot_counting: true,
+    one_shot: true,
+    needs_uefi: true,
+};
+
+inventory::submit! {
+    BootloaderPlugin {
+        name: "uki",
+        summary: "unified kernel images started by the firmware itself",
+        capabilities: CAPABILITIES,
+        detect: |context| Ok(!names::list(&context.esp)?.is_empty()),
+        open: |context| Ok(Arc::new(FirmwareUki::new(context))),
+    }
+}
+
+/// UKIs on one disk.
+#[derive(Debug)]
+pub struct FirmwareUki {
+    context: BootContext,
+}
+
+impl FirmwareUki {
+    /// Works on the ESP and the firmware of `context`.
+    pub fn new(context: BootContext) -> Self {
+        Self { context }
+    }
+}
+
+#[async_trait]
+impl Bootloader for FirmwareUki {
+    /// Trials and one-shot boots need the firmware's variables: they are missing where an install goes to another disk.
+    fn capabilities(&self) -> BootloaderCapabilities {
+        let firmware = firmware::usable(&self.context);
+        BootloaderCapabilities { boot_counting: firmware, one_shot: firmware, ..CAPABILITIES }
+    }
+
+    /// There is no loader to install.
+    async fn install(&self, _tree: &dyn TreeReader) -> Result<()> {
+        Ok(())
+    }
+
+    async fn read(&self) -> Result<BootState> {
+        state::read(&self.context)
+    }
+
+    async fn space_needed(&self, plan: &BootPlan) -> Result<Vec<SpaceNeed>> {
+        Ok(vec![build::space_needed(&self.context, plan)?])
+    }
+
+    async fn stage(
+        &self,
+        plan: &BootPlan,
+        blobs: &dyn BlobSource,
+        tree: Option<&dyn TreeReader>,
+    ) -> Result<Staged> {
+        bootwright_core::boot_files::short_of_space(&self.space_needed(plan).await?)?;
+        let token = stage::stage(&self.context, plan, blobs, tree).await?;
+        Ok(Staged { generation: plan.generation, token: Box::new(token) })
+    }
+
+    async fn commit(&self, staged: Staged) -> Result<()> {
+        let token = staged.token.downcast::<stage::Token>();
+        let token =
+            token.map_err(|_| Error::internal("these boot files were staged by another bootloader"))?;
+        commit::commit(&self.context, &token)
+    }
+
+    async fn sweep(&self, keep: &BTreeSet<DeploymentId>) -> Result<Removed> {
+        sweep::sweep(&self.context, keep)
+    }
+
+    async fn confirm(&self, deployment: &DeploymentId) -> Result<()> {
+        confirm::confirm(&self.context, deployment)
+    }
+}

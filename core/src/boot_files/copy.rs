@@ -51,8 +51,37 @@ pub fn place(root: &Root, path: &str, content: &mut dyn Read) -> Result<Digest> 
     moved.map(|()| digest)
 }
 
+/// Like [`place`], for a file whose name depends on its content: `draft` says where the temporary file goes, `name` makes the path.
+/// Returns that path, and whether something was written there.
+///
+/// # Errors
+/// As [`place_blob`].
+pub fn place_named(
+    root: &Root,
+    draft: &str,
+    content: &mut dyn Read,
+    name: impl FnOnce(&Digest) -> String,
+) -> Result<(String, Placed)> {
+    let (temporary, digest) = root.copy_to_temporary(draft, content)?;
+    let path = name(&digest);
+    let moved = read_back(root, &temporary, &digest).and_then(|()| {
+        let present = root.sha256_of(&path)?.as_ref() == Some(&digest);
+        if !present {
+            root.move_into_place(&temporary, &path, ReplaceStyle::Durable)?;
+        }
+        Ok(!present)
+    });
+    if !matches!(moved, Ok(true)) {
+        let _ = root.remove_file(&temporary);
+    }
+    Ok((path, Placed { digest, written: moved? }))
+}
+
 /// Compares a file with the digest of what was written to it; from the disk, as far as the kernel lets its cache go.
-fn read_back(root: &Root, path: &str, digest: &Digest) -> Result<()> {
+///
+/// # Errors
+/// `Integrity` if they differ.
+pub fn read_back(root: &Root, path: &str, digest: &Digest) -> Result<()> {
     if let Some(file) = root.open_file(path)? {
         // Advice only: a file system that keeps the pages makes the check weaker, not wrong.
         let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);

@@ -10,6 +10,6 @@ mod space;
 pub use addons::{
     AddonSet, addon_cmdline, addon_digests, addon_folder, copy_addons, efi_architecture, systemd_efi_program,
 };
-pub use copy::{Checked, Placed, place, place_blob};
+pub use copy::{Checked, Placed, place, place_blob, place_named, read_back};
 pub use name::{decode_id, encode_id};
 pub use space::{Room, short_of_space};

@@ -1,0 +1,55 @@
+//! A trial that proved good becomes the default.
+
+use bootwright_core::{Result, context::BootContext, model::DeploymentId};
+
+use crate::{
+    commit::ensure,
+    firmware::Firmware,
+    removable::refresh,
+    seen::{Listed, Seen},
+    state::describe,
+};
+
+/// Puts the option of a trial in front of `BootOrder`, and refreshes the removable-media copy.
+///
+/// # Crash
+/// Before the write of `BootOrder` the trial is unconfirmed, after it confirmed; the copy is the old or the new one.
+pub fn confirm(context: &BootContext, deployment: &DeploymentId) -> Result<()> {
+    let seen = Seen::load(context)?;
+    let of_this = |listed: &Listed| &listed.name.deployment == deployment;
+    let tried = seen.spent().filter(of_this).or_else(|| seen.armed().filter(of_this));
+    if let Some(listed) = tried {
+        promote(context, &seen, &listed)?;
+    }
+    let seen = Seen::load(context)?;
+    match seen.base.first() {
+        Some(default) if seen.by_order && &default.name.deployment == deployment => {
+            refresh(&context.esp, &seen.notes, &default.name)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn promote(context: &BootContext, seen: &Seen, tried: &Listed) -> Result<()> {
+    let efi = &*context.efi;
+    let mut firmware = Firmware::load(context)?;
+    let mut numbers: Vec<u16> = tried.number.into_iter().collect();
+    // What booted by the removable-media path so far has no option yet, and is the way back from now on.
+    for listed in seen.base.iter().filter(|listed| listed.name != tried.name && listed.problem.is_none()) {
+        let (title, _) = describe(&context.esp, seen, &listed.name);
+        numbers.push(ensure(
+            context,
+            &mut firmware,
+            &listed.name,
+            &title,
+            seen.generation().saturating_sub(1),
+        )?);
+    }
+    let order = firmware.order_with(&numbers);
+    firmware.write_order(efi, order)?;
+    // Only an armed trial that is confirmed before it ran leaves its `BootNext` behind.
+    if firmware.next == tried.number {
+        firmware.write_next(efi, None)?;
+    }
+    firmware.forget_trial(efi)
+}

@@ -1,0 +1,280 @@
+//! The firmware's boot options, as far as they concern us.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bootwright_core::{
+    Error, Result,
+    context::BootContext,
+    efi::{
+        EfiVariables, GLOBAL_VENDOR,
+        load_option::{
+            ACTIVE, LoadOption, numbers_to_bytes, parse_numbers, parse_variable_name, variable_name,
+        },
+    },
+};
+
+use crate::names::UkiName;
+
+/// Vendor GUID of our own variable.
+pub const OUR_VENDOR: &str = "b0077269-6874-4c6f-9e1d-2a8a5d1f3c41";
+/// Notes which option was armed for a trial, so that a failed trial can be told from one that was never armed.
+const TRIAL: &str = "BootwrightTrial";
+const ORDER: &str = "BootOrder";
+const NEXT: &str = "BootNext";
+/// Firmware menus cut long lines; some firmware stops at 128 characters.
+const TITLE_LIMIT: usize = 80;
+
+/// Whether there is a firmware to write to, and a name for our partition that it understands.
+pub fn usable(context: &BootContext) -> bool {
+    context.efi.available() && context.esp_partition.is_some()
+}
+
+/// One of our boot options.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OurOption {
+    /// What it starts.
+    pub name: UkiName,
+    /// The plan that wrote it; 0 if somebody changed its description.
+    pub generation: u64,
+    /// Title in its description.
+    pub title: String,
+    /// Whether the firmware takes it into account.
+    pub active: bool,
+}
+
+/// The variables, read once.
+#[derive(Debug, Default)]
+pub struct Firmware {
+    /// `BootOrder`.
+    pub order: Vec<u16>,
+    /// `BootNext`.
+    pub next: Option<u16>,
+    /// `BootCurrent`: what this boot was started by.
+    pub current: Option<u16>,
+    /// Our options.
+    pub ours: BTreeMap<u16, OurOption>,
+    /// Options of others, with their descriptions.
+    pub foreign: BTreeMap<u16, String>,
+    noted_trial: Option<(u16, u64)>,
+}
+
+impl Firmware {
+    /// Reads all boot options; garbage is somebody else's.
+    ///
+    /// # Errors
+    /// `Io` if the variables cannot be listed.
+    pub fn load(context: &BootContext) -> Result<Self> {
+        let efi = &*context.efi;
+        let numbers = |name| efi.read(GLOBAL_VENDOR, name).map(|v| parse_numbers(&v.unwrap_or_default()));
+        let mut firmware = Self {
+            order: numbers(ORDER)?,
+            next: numbers(NEXT)?.first().copied(),
+            current: numbers("BootCurrent")?.first().copied(),
+            noted_trial: efi.read(OUR_VENDOR, TRIAL)?.as_deref().and_then(parse_trial),
+            ..Self::default()
+        };
+        for number in efi.list(GLOBAL_VENDOR)?.iter().filter_map(|name| parse_variable_name(name)) {
+            let bytes = efi.read(GLOBAL_VENDOR, &variable_name(number))?.unwrap_or_default();
+            let option = LoadOption::parse(&bytes);
+            if let Some(ours) = option.as_ref().ok().and_then(|option| our_option(context, option)) {
+                firmware.ours.insert(number, ours);
+            } else {
+                let description = option.map(|option| option.description).unwrap_or_default();
+                firmware.foreign.insert(number, description);
+            }
+        }
+        Ok(firmware)
+    }
+
+    /// Numbers of our options in `BootOrder`, in order, once each.
+    pub fn ours_in_order(&self) -> Vec<u16> {
+        let mut seen = BTreeSet::new();
+        self.order.iter().copied().filter(|n| self.ours.contains_key(n) && seen.insert(*n)).collect()
+    }
+
+    /// `BootOrder` with our options replaced by `ours` in front; those of others stay, in their order.
+    pub fn order_with(&self, ours: &[u16]) -> Vec<u16> {
+        let foreign =
+            self.order.iter().filter(|number| !self.ours.contains_key(number) && !ours.contains(number));
+        ours.iter().chain(foreign).copied().collect()
+    }
+
+    /// The option that is to be tried at the next boot: named by `BootNext`, and not in `BootOrder`.
+    pub fn armed_trial(&self) -> Option<u16> {
+        self.next.filter(|number| self.is_outside_order(*number))
+    }
+
+    /// The option that is being tried now, or that was tried and did not prove good.
+    pub fn spent_trial(&self) -> Option<u16> {
+        let noted = self.noted_trial.and_then(|(number, generation)| {
+            (self.ours.get(&number)?.generation == generation).then_some(number)
+        });
+        let spent = |number: &u16| self.is_outside_order(*number) && self.next != Some(*number);
+        self.current.filter(spent).or(noted.filter(spent))
+    }
+
+    fn is_outside_order(&self, number: u16) -> bool {
+        self.ours.contains_key(&number) && !self.order.contains(&number)
+    }
+
+    /// An existing option for this UKI, preferably one in `BootOrder`.
+    pub fn option_for(&self, name: &UkiName) -> Option<u16> {
+        let numbers =
+            || self.ours.iter().filter(|(_, option)| &option.name == name).map(|(number, _)| *number);
+        numbers().find(|number| self.order.contains(number)).or_else(|| numbers().next())
+    }
+
+    fn free_number(&self) -> Result<u16> {
+        let taken = |number: &u16| {
+            self.ours.contains_key(number)
+                || self.foreign.contains_key(number)
+                || self.order.contains(number)
+                || self.next == Some(*number)
+        };
+        (0..=u16::MAX)
+            .find(|number| !taken(number))
+            .ok_or_else(|| Error::invalid("the firmware has no free boot option"))
+    }
+
+    /// Writes an option for `name` and returns its number: `number` if given, else a free one.
+    ///
+    /// # Errors
+    /// As the firmware says.
+    pub fn write_option(
+        &mut self,
+        context: &BootContext,
+        number: Option<u16>,
+        option: OurOption,
+    ) -> Result<u16> {
+        let partition =
+            context.esp_partition.ok_or_else(|| Error::internal("the ESP's partition is not known"))?;
+        let number = match number {
+            Some(number) => number,
+            None => self.free_number()?,
+        };
+        let description = describe(option.generation, &option.title);
+        let value = LoadOption::for_file(description, partition, option.name.efi_path()).to_bytes()?;
+        write_if_changed(&*context.efi, &variable_name(number), &value)?;
+        self.ours.insert(number, option);
+        Ok(number)
+    }
+
+    /// Deletes one of our options.
+    ///
+    /// # Errors
+    /// As the firmware says.
+    pub fn delete_option(&mut self, efi: &dyn EfiVariables, number: u16) -> Result<()> {
+        if self.ours.remove(&number).is_some() {
+            efi.delete(GLOBAL_VENDOR, &variable_name(number))?;
+        }
+        if self.noted_trial.is_some_and(|(noted, _)| noted == number) {
+            self.forget_trial(efi)?;
+        }
+        Ok(())
+    }
+
+    /// Writes `BootOrder`.
+    ///
+    /// # Errors
+    /// As the firmware says.
+    pub fn write_order(&mut self, efi: &dyn EfiVariables, order: Vec<u16>) -> Result<()> {
+        write_if_changed(efi, ORDER, &numbers_to_bytes(&order))?;
+        self.order = order;
+        Ok(())
+    }
+
+    /// Writes `BootNext`, or deletes it if it names one of ours; that of others stays.
+    ///
+    /// # Errors
+    /// As the firmware says.
+    pub fn write_next(&mut self, efi: &dyn EfiVariables, number: Option<u16>) -> Result<()> {
+        match number {
+            Some(number) => write_if_changed(efi, NEXT, &numbers_to_bytes(&[number]))?,
+            None if self.next.is_some_and(|next| self.ours.contains_key(&next)) => {
+                efi.delete(GLOBAL_VENDOR, NEXT)?;
+            }
+            None => return Ok(()),
+        }
+        self.next = number;
+        Ok(())
+    }
+
+    /// Notes that `number` was armed for a trial.
+    ///
+    /// # Errors
+    /// As the firmware says.
+    pub fn note_trial(&mut self, efi: &dyn EfiVariables, number: u16, generation: u64) -> Result<()> {
+        let mut value = number.to_le_bytes().to_vec();
+        value.extend_from_slice(&generation.to_le_bytes());
+        efi.write(OUR_VENDOR, TRIAL, &value)?;
+        self.noted_trial = Some((number, generation));
+        Ok(())
+    }
+
+    /// Deletes the note of a trial.
+    ///
+    /// # Errors
+    /// As the firmware says.
+    pub fn forget_trial(&mut self, efi: &dyn EfiVariables) -> Result<()> {
+        if efi.read(OUR_VENDOR, TRIAL)?.is_some() {
+            efi.delete(OUR_VENDOR, TRIAL)?;
+        }
+        self.noted_trial = None;
+        Ok(())
+    }
+}
+
+/// A firmware may wear out its flash, or collect garbage, for a write that changes nothing.
+fn write_if_changed(efi: &dyn EfiVariables, name: &str, value: &[u8]) -> Result<()> {
+    if efi.read(GLOBAL_VENDOR, name)?.as_deref() == Some(value) {
+        return Ok(());
+    }
+    efi.write(GLOBAL_VENDOR, name, value)
+}
+
+/// An option is ours if it starts one of our files on our ESP; another disk may hold a Bootwright system too.
+fn our_option(context: &BootContext, option: &LoadOption) -> Option<OurOption> {
+    let ours = context.esp_partition.as_ref()?.guid == option.partition()?.guid;
+    let name = UkiName::parse_efi_path(&option.file()?).filter(|_| ours)?;
+    let (generation, title) = parse_description(&option.description);
+    Some(OurOption { name, generation, title, active: option.attributes & ACTIVE != 0 })
+}
+
+fn describe(generation: u64, title: &str) -> String {
+    let title: String = title.chars().filter(|c| !c.is_control()).take(TITLE_LIMIT).collect();
+    format!("Bootwright {generation}: {title}")
+}
+
+fn parse_description(text: &str) -> (u64, String) {
+    let parts = text.strip_prefix("Bootwright ").and_then(|rest| rest.split_once(": "));
+    match parts.and_then(|(generation, title)| Some((generation.parse().ok()?, title))) {
+        Some((generation, title)) => (generation, title.to_owned()),
+        None => (0, text.to_owned()),
+    }
+}
+
+fn parse_trial(bytes: &[u8]) -> Option<(u16, u64)> {
+    let (number, generation) = bytes.split_first_chunk::<2>()?;
+    Some((u16::from_le_bytes(*number), u64::from_le_bytes(generation.try_into().ok()?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_description_reads_back_and_a_foreign_one_has_no_generation() {
+        assert_eq!(parse_description(&describe(7, "Debian: 13")), (7, "Debian: 13".into()));
+        assert_eq!(parse_description("Windows Boot Manager"), (0, "Windows Boot Manager".into()));
+        assert_eq!(parse_description("Bootwright 99999999999999999999: x").0, 0);
+    }
+
+    #[test]
+    fn the_order_of_others_survives_even_if_it_names_options_that_do_not_exist() {
+        let mut firmware = Firmware { order: vec![9, 1, 0x2001, 1], ..Firmware::default() };
+        let name = UkiName::parse("bootwright-a-0123456789abcdef").unwrap();
+        firmware.ours.insert(1, OurOption { name, generation: 1, title: String::new(), active: true });
+        assert_eq!(firmware.order_with(&[5, 1]), [5, 1, 9, 0x2001]);
+        assert_eq!(firmware.ours_in_order(), [1]);
+    }
+}

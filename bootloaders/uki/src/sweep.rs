@@ -1,0 +1,103 @@
+//! Removing what nothing needs any more.
+
+use std::collections::BTreeSet;
+
+use bootwright_core::{
+    Error, Result,
+    boot_files::addon_folder,
+    context::BootContext,
+    fs::{Root, TEMPORARY_PREFIX},
+    model::{DeploymentId, Removed},
+};
+
+use crate::{
+    firmware::Firmware,
+    names::{FOLDER, UkiName, list, removable_path},
+    removable::refresh,
+    seen::{Listed, Seen, missing},
+};
+
+/// Removes options, then files.
+///
+/// # Crash
+/// An option leaves `BootOrder` before it is deleted, and is deleted before its file.
+pub fn sweep(context: &BootContext, keep: &BTreeSet<DeploymentId>) -> Result<Removed> {
+    if keep.is_empty() {
+        return Err(Error::invalid("refusing to remove every boot entry: nothing was named to be kept"));
+    }
+    let mut removed = Removed::default();
+    let seen = Seen::load(context)?;
+    let staying = staying(&context.esp, &seen, keep);
+    if seen.firmware.is_some() {
+        sweep_options(context, &staying, &mut removed)?;
+    }
+    let default = seen.base.first().filter(|first| seen.by_order && first.problem.is_none());
+    if let Some(default) = default {
+        refresh(&context.esp, &seen.notes, &default.name)?;
+    }
+    let needed: BTreeSet<UkiName> = staying.into_iter().map(|listed| listed.name).collect();
+    sweep_files(&context.esp, &needed, &mut removed)?;
+    Ok(removed)
+}
+
+/// Entries that stay: those of `keep`, and in any case what boots next, with a trial and without.
+fn staying(esp: &Root, seen: &Seen, keep: &BTreeSet<DeploymentId>) -> Vec<Listed> {
+    let entries = seen.entries();
+    let defaults: Vec<_> =
+        entries.first().into_iter().chain(seen.base.first()).map(|listed| listed.name.clone()).collect();
+    let stays = |listed: &Listed| {
+        let protected = defaults.contains(&listed.name);
+        protected || (keep.contains(&listed.name.deployment) && missing(esp, &listed.name).is_none())
+    };
+    entries.into_iter().filter(stays).collect()
+}
+
+fn sweep_options(context: &BootContext, staying: &[Listed], removed: &mut Removed) -> Result<()> {
+    let efi = &*context.efi;
+    let mut firmware = Firmware::load(context)?;
+    let numbers: BTreeSet<u16> = staying.iter().filter_map(|listed| listed.number).collect();
+    let going: Vec<u16> = firmware.ours.keys().copied().filter(|number| !numbers.contains(number)).collect();
+    let order: Vec<u16> = firmware.order.iter().copied().filter(|number| !going.contains(number)).collect();
+    firmware.write_order(efi, order)?;
+    if firmware.next.is_some_and(|next| going.contains(&next)) {
+        firmware.write_next(efi, None)?;
+    }
+    for number in going {
+        firmware.delete_option(efi, number)?;
+        removed.items.push(bootwright_core::efi::load_option::variable_name(number));
+    }
+    Ok(())
+}
+
+fn sweep_files(esp: &Root, needed: &BTreeSet<UkiName>, removed: &mut Removed) -> Result<()> {
+    for name in list(esp)?.into_iter().filter(|name| !needed.contains(name)) {
+        let path = name.path();
+        removed.bytes += esp.size_of(&path)?.unwrap_or(0);
+        esp.remove_file(&path)?;
+        removed.items.push(path);
+    }
+    sweep_addons(esp, needed, removed)?;
+    let copies = removable_path();
+    for folder in [FOLDER, copies.rsplit_once('/').map_or("", |(folder, _)| folder)] {
+        for file in esp.list(folder)?.iter().filter(|file| file.starts_with(TEMPORARY_PREFIX)) {
+            let path = format!("{folder}/{file}");
+            removed.bytes += esp.size_of(&path)?.unwrap_or(0);
+            esp.remove_file(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Addon folders of ours whose UKI is not needed; also those that a stopped staging left without one.
+fn sweep_addons(esp: &Root, needed: &BTreeSet<UkiName>, removed: &mut Removed) -> Result<()> {
+    let keep: BTreeSet<String> = needed.iter().map(|name| addon_folder(&name.path())).collect();
+    for file in esp.list(FOLDER)? {
+        let path = format!("{FOLDER}/{file}");
+        let ours = file.strip_suffix(".extra.d").and_then(UkiName::parse_file).is_some();
+        if ours && !keep.contains(&path) {
+            esp.remove_dir_all(&path)?;
+            removed.items.push(path);
+        }
+    }
+    Ok(())
+}
