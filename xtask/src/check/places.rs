@@ -51,7 +51,7 @@ fn in_file(file: &SourceFile, needles: &[String]) -> Vec<String> {
     problems
 }
 
-/// A needle at the start of a name or path, not at the end of a longer one: `/usr/home/` is not `/home/`.
+/// A needle at the start of a name or path, not in the middle of a longer one: such a folder below another is no problem.
 fn stands_alone(line: &str, needle: &str) -> bool {
     line.match_indices(needle).any(|(at, _)| {
         let before = line.get(..at).and_then(|text| text.chars().next_back());

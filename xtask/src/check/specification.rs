@@ -17,6 +17,9 @@ const NEAR: usize = 15;
 pub fn check(input: &Input) -> Vec<String> {
     let text = input.sources.iter().find(|file| file.path == SPECIFICATION).map(|file| file.text.as_str());
     let (requirements, mut problems) = requirements(text.unwrap_or_default());
+    if requirements.is_empty() {
+        problems.push(format!("{SPECIFICATION}: there is no requirement in it"));
+    }
     let rust = input.sources.iter().filter(|file| file.is("rs"));
     let citations: Vec<_> = rust.flat_map(citations).collect();
     let cited: BTreeSet<_> = citations.iter().map(|citation| citation.number.as_str()).collect();
