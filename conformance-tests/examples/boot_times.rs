@@ -1,13 +1,11 @@
 //! Boots the composed image without Bootwright several times, and shows how long each boot took, in seconds on
-//! the clock and of the processor. With `--lines` also when each line of the console came.
+//! the clock and of the processor. With `--lines` also when each line of the console came; with `--keep` the
+//! machine stays, and the command that boots it by hand is shown.
 
 #[path = "../tests/plain_disk/mod.rs"]
 mod plain_disk;
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use bootwright_conformance::{
     cargo::build_guest_agent,
@@ -21,37 +19,56 @@ fn main() -> anyhow::Result<()> {
     let scratch = tempfile::tempdir()?;
     let disk = scratch.path().join("disk.img");
     plain_disk::make(&image, &recipe.kernel_arguments, scratch.path(), &disk)?;
-    let mut vm = Vm::builder("times").disk(Disk::overlay(&disk)).build()?;
-    let lines = std::env::args().any(|argument| argument == "--lines");
+    let mut vm = Vm::builder("times").disk(Disk::copy(&disk)).build()?;
+    let given = |flag: &str| std::env::args().any(|argument| argument == flag);
+    let lines = given("--lines");
+    if given("--keep") {
+        vm.keep();
+        println!("{}", vm.qemu_command_line());
+    }
     for boot in 1..=3 {
-        let before = vm.serial_text().len();
-        let start = Instant::now();
+        let mut console = Console { shown: vm.serial_text().len(), lines, start: Instant::now() };
         vm.power_on()?;
-        let mut shown = before;
-        loop {
-            let text = vm.serial_text();
-            if let Some(end) = text.get(shown..).and_then(|new| new.rfind('\n')).map(|at| shown + at + 1) {
-                for line in text.get(shown..end).unwrap_or_default().lines() {
-                    if lines {
-                        println!("{:6.2}  {line}", start.elapsed().as_secs_f32());
-                    }
-                }
-                shown = end;
-            }
-            if vm.wait_ready(Duration::from_millis(20)).is_ok() {
-                break;
-            }
-            thread::sleep(Duration::from_millis(20));
+        while vm.wait_ready(Duration::from_millis(20)).is_err() {
+            vm.expected_failure();
+            console.show(&vm);
         }
-        vm.expected_failure();
         let processor = vm.process_id().map(processor_seconds).transpose()?.unwrap_or_default();
-        println!(
-            "boot {boot}: ready after {:.1} s, {processor:.1} s of the processor",
-            start.elapsed().as_secs_f32()
-        );
-        vm.power_cut();
+        println!("boot {boot}: ready after {:.1} s, {processor:.1} s of the processor", console.seconds());
+        console.start = Instant::now();
+        vm.run("systemctl --no-block poweroff", Duration::from_secs(20))?;
+        while vm.wait_off(Duration::from_millis(20)).is_err() {
+            vm.expected_failure();
+            console.show(&vm);
+        }
+        console.show(&vm);
+        println!("boot {boot}: off after {:.1} s", console.seconds());
     }
     Ok(())
+}
+
+/// The part of the console's log that was shown already.
+struct Console {
+    shown: usize,
+    lines: bool,
+    start: Instant,
+}
+
+impl Console {
+    fn seconds(&self) -> f32 {
+        self.start.elapsed().as_secs_f32()
+    }
+
+    /// Shows the lines that were completed since the last call.
+    fn show(&mut self, vm: &Vm) {
+        let text = vm.serial_text();
+        let new = text.get(self.shown..).unwrap_or_default();
+        let complete = new.rfind('\n').and_then(|end| new.get(..=end)).unwrap_or_default();
+        for line in complete.lines().filter(|_| self.lines) {
+            println!("{:6.2}  {line}", self.seconds());
+        }
+        self.shown += complete.len();
+    }
 }
 
 /// User and system time of a process (proc(5), fields 14 and 15 of `stat`), at the usual 100 ticks a second.

@@ -244,7 +244,8 @@ impl Vm {
     fn request_end(&mut self, command: &str, within: Duration) {
         let request = Message::Run { command: command.to_owned() };
         if let Some(running) = &mut self.running {
-            drop(running.agent.request(&request, within));
+            // Whether it worked shows in what the machine does next.
+            drop(running.agent.request(&request, within.min(QEMU_PATIENCE)));
         }
     }
 
