@@ -74,7 +74,12 @@ impl Systems {
     /// # Errors
     /// When cargo does not succeed or the cache cannot be written.
     pub fn new(cache: Cache) -> Result<Self> {
-        Ok(Self { programs: Programs::build()?, cache })
+        Ok(Self::with_programs(Programs::build()?, cache))
+    }
+
+    /// Uses these programs: a distribution's own, or another build of ours.
+    pub fn with_programs(programs: Programs, cache: Cache) -> Self {
+        Self { programs, cache }
     }
 
     /// The programs.

@@ -10,7 +10,7 @@ use bootwright_core::{
     fs::Root,
     model::{DeploymentId, ImageSummary, KernelArg, KernelCmdline, ProgressEvent},
     registry::{BackendPlugin, BootloaderPlugin, Verity},
-    transport,
+    transport, wrap,
 };
 
 use super::{
@@ -235,13 +235,14 @@ impl<'a> Choice<'a> {
             efi: place.efi,
         })?;
         Ok(Engine::new(Parts {
-            backend,
-            loader,
+            backend: wrap::backend(self.backend.name, backend),
+            loader: wrap::loader(self.loader.name, loader),
             state: StateStore::new(place.root),
             images: Arc::new(Transports),
             running_cmdline: KernelCmdline::new(),
             boot_id: machine::boot_id()?,
             progress: self.context.progress.clone(),
+            patience: super::PATIENCE,
         }))
     }
 

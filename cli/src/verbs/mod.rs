@@ -26,6 +26,9 @@ use crate::{
     status::{Host, text},
 };
 
+/// How long a command waits for another one: the clean-up after a boot takes seconds.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+
 /// What every command needs.
 #[derive(Debug)]
 pub struct Context<'a> {

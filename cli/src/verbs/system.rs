@@ -8,6 +8,7 @@ use bootwright_core::{
     engine::{Engine, Parts, StateStore, SystemRecord},
     model::Stateroot,
     registry::{self, BackendPlugin, BootloaderPlugin, Verity},
+    wrap,
 };
 
 use super::{Context, Transports, not_installed, plugins::detected};
@@ -34,13 +35,14 @@ pub fn open(context: &Context<'_>, access: Access) -> Result<Option<System>> {
     let Some(backend) = backend_of(&backend_context, record.as_ref())? else { return Ok(None) };
     let Some(loader) = bootloader_of(&boot_context, record.as_ref())? else { return Ok(None) };
     let parts = Parts {
-        backend: (backend.open)(backend_context)?,
-        loader: (loader.open)(boot_context)?,
+        backend: wrap::backend(backend.name, (backend.open)(backend_context)?),
+        loader: wrap::loader(loader.name, (loader.open)(boot_context)?),
         state,
         images: Arc::new(Transports),
         running_cmdline: machine.cmdline.clone(),
         boot_id: machine.boot_id.clone(),
         progress: context.progress.clone(),
+        patience: super::PATIENCE,
     };
     Ok(Some(System { engine: Engine::new(parts), _machine: machine }))
 }

@@ -8,6 +8,7 @@ mod entry;
 mod execute;
 mod journal;
 mod keep;
+mod lock;
 mod observe;
 mod plan;
 mod recover;
@@ -23,7 +24,7 @@ pub use state::{DeploymentRecord, StagedRecord, StateStore, SystemRecord};
 pub use status::{DeploymentStatus, Status};
 pub use verbs::{InstallRequest, UpdateMode, UpdateOutcome, UpdateRequest};
 
-use std::{fmt::Debug, sync::Arc};
+use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
@@ -61,6 +62,8 @@ pub struct Parts {
     pub boot_id: String,
     /// Where progress goes.
     pub progress: Arc<dyn Progress>,
+    /// How long to wait for another command to end.
+    pub patience: Duration,
 }
 
 /// Runs operations on one system.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::Intent;
 use crate::{
-    error::{Error, ErrorKind, IoContext, Result},
+    error::{Error, IoContext, Result},
     fs::{ReplaceStyle, Root},
     model::{DeploymentId, KernelCmdline, Stateroot},
 };
@@ -76,11 +76,11 @@ impl StateStore {
         Self { root: sysroot }
     }
 
-    /// Takes the lock.
+    /// Takes the lock, or returns `None` if another command has it. Does not wait.
     ///
     /// # Errors
-    /// `Busy` if another command has it; it does not wait.
-    pub fn lock(&self) -> Result<Lock> {
+    /// `Permission`, `Io` and the like if the lock's file cannot be opened.
+    pub fn try_lock(&self) -> Result<Option<Lock>> {
         self.root.create_dir_all(FOLDER)?;
         let path = path(LOCK);
         let mut options = cap_std::fs::OpenOptions::new();
@@ -90,11 +90,8 @@ impl StateStore {
             .open_with(&path, options.write(true).create(true))
             .context_io(|| format!("open {}", self.root.show(&path)))?;
         match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Lock { _file: file.into_std().into() }),
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                Err(Error::new(ErrorKind::Busy, "another bootwright command is changing this system")
-                    .with_hint("wait for it to end, then run this one again"))
-            }
+            Ok(()) => Ok(Some(Lock { _file: file.into_std().into() })),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
             Err(errno) => Err(Error::io(format!("lock {}", self.root.show(&path)), errno.into())),
         }
     }

@@ -104,7 +104,7 @@ impl Engine {
     /// # Errors
     /// `InvalidInput` if the disk has a system already; else whatever a step reports. A failed install leaves a disk to be made anew.
     pub async fn install(&self, request: &InstallRequest) -> Result<DeploymentId> {
-        let _lock = self.parts.state.lock()?;
+        let _lock = self.lock().await?;
         let summary = self.parts.images.look_up(&request.image).await?;
         let image = ImageRequest {
             summary,
@@ -134,7 +134,7 @@ impl Engine {
             }
             return Ok(UpdateOutcome::Available(image.summary, estimate));
         }
-        let _lock = self.parts.state.lock()?;
+        let _lock = self.lock().await?;
         self.recover().await?;
         let observed = self.observe().await?;
         let image = self.image_request(request, &observed).await?;
@@ -204,7 +204,7 @@ impl Engine {
     /// # Errors
     /// Whatever a step reports; before the commit the old deployment stays the default and the staged one stays staged.
     pub async fn finalize_staged(&self) -> Result<Option<DeploymentId>> {
-        let _lock = self.parts.state.lock()?;
+        let _lock = self.lock().await?;
         let done = self.perform(&Operation::Finalize, None).await?;
         Ok(done.published().then(|| done.observed.staged.map(|staged| staged.deployment)).flatten())
     }
@@ -212,7 +212,7 @@ impl Engine {
     /// After a good boot: stops counting tries, then deletes what nothing needs. Returns a staged deployment of an earlier
     /// boot whose finalisation was missed (power was cut before shutdown could run it).
     pub async fn confirm_boot(&self) -> Result<Option<StagedRecord>> {
-        let _lock = self.parts.state.lock()?;
+        let _lock = self.lock().await?;
         let done = self.perform(&Operation::Confirm, None).await?;
         Ok(done.observed.staged.filter(|staged| !staged.hold && staged.boot_id != self.parts.boot_id))
     }
@@ -222,7 +222,7 @@ impl Engine {
     /// # Errors
     /// `NotFound` if there is no other deployment.
     pub async fn rollback(&self) -> Result<DeploymentId> {
-        let _lock = self.parts.state.lock()?;
+        let _lock = self.lock().await?;
         let done = self.perform(&Operation::Rollback, None).await?;
         let target = done.observed.rollback_target().cloned();
         target.ok_or_else(|| Error::internal("a rollback had no target"))
@@ -230,7 +230,7 @@ impl Engine {
 
     /// Deletes deployments, boot entries, files and downloads that nothing needs.
     pub async fn gc(&self) -> Result<Removed> {
-        let _lock = self.parts.state.lock()?;
+        let _lock = self.lock().await?;
         Ok(self.perform(&Operation::Gc, None).await?.removed)
     }
 
@@ -244,7 +244,7 @@ impl Engine {
     /// # Errors
     /// `NotFound` if there is no such deployment.
     pub async fn set_pinned(&self, id: &DeploymentId, pinned: bool) -> Result<()> {
-        let _lock = self.parts.state.lock()?;
+        let _lock = self.lock().await?;
         let observed = self.observe().await?;
         if !observed.deployments.contains_key(id) {
             let known: Vec<_> = observed.deployments.keys().map(DeploymentId::as_str).collect();

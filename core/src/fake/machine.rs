@@ -75,6 +75,7 @@ impl FakeMachine {
             running_cmdline: self.running.clone(),
             boot_id: format!("boot-{}", self.boots),
             progress: Arc::new(NoProgress),
+            patience: std::time::Duration::ZERO,
         }))
     }
 

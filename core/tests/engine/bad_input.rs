@@ -45,10 +45,10 @@ async fn rolling_back_with_one_deployment_says_that_there_is_no_other() {
 async fn a_second_command_while_one_runs_is_refused_as_busy() {
     let (machine, _one) = installed().await;
     let first = machine.engine(&Faults::none()).unwrap();
-    let store = first.state().lock().unwrap();
+    let lock = first.state().try_lock().unwrap().unwrap();
     let error = machine.engine(&Faults::none()).unwrap().gc().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Busy);
-    drop(store);
+    drop(lock);
     machine.engine(&Faults::none()).unwrap().gc().await.unwrap();
 }
 
