@@ -107,18 +107,15 @@ impl Placer<'_> {
     }
 
     async fn blob_at(&mut self, path: String, blob: &Blob) -> Result<String> {
-        let new = !self.root.exists(&path);
-        let placed = place_blob(self.root, &path, blob, self.blobs).await?;
-        if placed.written && new {
-            self.written.push(path.clone());
-        }
+        self.written.extend((!self.root.exists(&path)).then(|| path.clone()));
+        place_blob(self.root, &path, blob, self.blobs).await?;
         Ok(format!("/{path}"))
     }
 
     /// A UKI that is loaded with other addons lies in another folder, because the stub looks for them beside it.
     async fn uki(&mut self, uki: &Blob, addons: &AddonSet) -> Result<String> {
         let path = stored(&addons.digest_with(&uki.sha256), UKI);
-        self.written.extend(addons.place_beside(self.root, &path, self.blobs).await?);
+        addons.place_beside(self.root, &path, self.blobs, self.written).await?;
         self.blob_at(path, uki).await
     }
 }

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use bootwright_core::{
     Error, Result,
     bls::Entry,
+    boot_files::remove_temporaries,
     context::BootContext,
-    fs::{Root, TEMPORARY_PREFIX},
+    fs::Root,
     model::{DeploymentId, Removed},
 };
 
@@ -37,11 +38,15 @@ pub fn sweep(context: &BootContext, keep: &BTreeSet<DeploymentId>) -> Result<Rem
     for found in menu.ours.iter().filter(|found| !staying.contains(&found.file)) {
         remove_entry(root, found, &mut removed)?;
     }
-    remove_temporaries(root, ENTRIES, &mut removed)?;
+    removed.bytes += remove_temporaries(root, ENTRIES)?;
     if let Some(file) = default.filter(|_| !removed.items.is_empty()) {
         root.sync_path(&format!("{ENTRIES}/{file}"))?;
     }
     sweep_store(root, &mut removed)?;
+    // What a stopped `install` left.
+    for folder in ["loader", "EFI/systemd", "EFI/BOOT"] {
+        removed.bytes += remove_temporaries(&context.esp, folder)?;
+    }
     Ok(removed)
 }
 
@@ -52,22 +57,13 @@ fn remove_entry(root: &Root, found: &Found, removed: &mut Removed) -> Result<()>
     Ok(())
 }
 
-fn remove_temporaries(root: &Root, folder: &str, removed: &mut Removed) -> Result<()> {
-    for name in root.list(folder)?.iter().filter(|name| name.starts_with(TEMPORARY_PREFIX)) {
-        let path = format!("{folder}/{name}");
-        removed.bytes += root.size_of(&path)?.unwrap_or(0);
-        root.remove_file(&path)?;
-    }
-    Ok(())
-}
-
 /// Removes folders of ours that no entry names: neither one of ours nor a foreign one (a copy that an administrator made).
 fn sweep_store(root: &Root, removed: &mut Removed) -> Result<()> {
     let needed = needed_folders(root)?;
     for name in root.list(STORE)? {
         let folder = format!("{STORE}/{name}");
         if needed.contains(&folder.to_ascii_lowercase()) {
-            remove_temporaries(root, &folder, removed)?;
+            removed.bytes += remove_temporaries(root, &folder)?;
             continue;
         }
         removed.bytes += bytes_below(root, &folder)?;

@@ -78,10 +78,9 @@ pub async fn place_uki(
             let set = AddonSet::collect(addons, &spec.extra_args, tree, &*context.efi).await?;
             let name = UkiName::new(&spec.deployment, &set.digest_with(&uki.sha256))?;
             let path = name.path();
-            written.extend(set.place_beside(&context.esp, &path, blobs).await?);
-            let new = !context.esp.exists(&path);
+            set.place_beside(&context.esp, &path, blobs, written).await?;
+            written.extend((!context.esp.exists(&path)).then(|| path.clone()));
             let placed = place_blob(&context.esp, &path, uki, blobs).await?;
-            written.extend((placed.written && new).then_some(path));
             Ok((name, placed.digest))
         }
         KernelArtifacts::Split { .. } => {

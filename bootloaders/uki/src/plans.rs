@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::names::UkiName;
 
+/// The folder of the notes.
+pub const NOTES_FOLDER: &str = "EFI/bootwright";
 const FILE: &str = "EFI/bootwright/plans.jsonl";
 /// Older notes are dropped.
 const LIMIT: usize = 16;

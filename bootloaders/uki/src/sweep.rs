@@ -4,15 +4,16 @@ use std::collections::BTreeSet;
 
 use bootwright_core::{
     Error, Result,
-    boot_files::addon_folder,
+    boot_files::{addon_folder, remove_temporaries},
     context::BootContext,
-    fs::{Root, TEMPORARY_PREFIX},
+    fs::Root,
     model::{DeploymentId, Removed},
 };
 
 use crate::{
     firmware::Firmware,
     names::{FOLDER, UkiName, list, removable_path},
+    plans::NOTES_FOLDER,
     removable::refresh,
     seen::{Listed, Seen, missing},
 };
@@ -78,12 +79,8 @@ fn sweep_files(esp: &Root, needed: &BTreeSet<UkiName>, removed: &mut Removed) ->
     }
     sweep_addons(esp, needed, removed)?;
     let copies = removable_path();
-    for folder in [FOLDER, copies.rsplit_once('/').map_or("", |(folder, _)| folder)] {
-        for file in esp.list(folder)?.iter().filter(|file| file.starts_with(TEMPORARY_PREFIX)) {
-            let path = format!("{folder}/{file}");
-            removed.bytes += esp.size_of(&path)?.unwrap_or(0);
-            esp.remove_file(&path)?;
-        }
+    for folder in [FOLDER, NOTES_FOLDER, copies.rsplit_once('/').map_or("", |(folder, _)| folder)] {
+        removed.bytes += remove_temporaries(esp, folder)?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, io::Read as _};
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Placed, place, place_blob};
+use super::{place, place_blob};
 use crate::{
     efi::{EfiVariables, GLOBAL_VENDOR},
     error::{Error, IoContext, Result},
@@ -123,37 +123,40 @@ impl AddonSet {
     }
 
     /// Writes the addons to the folder beside the UKI at `uki` where the stub looks for them, removing addons of the same folder
-    /// that do not belong to the set. Returns the paths that were written.
+    /// that do not belong to the set. `written` gets the path of each file that was not there before, also when it fails.
     ///
     /// # Errors
     /// As [`place_blob`].
-    pub async fn place_beside(&self, root: &Root, uki: &str, blobs: &dyn BlobSource) -> Result<Vec<String>> {
+    pub async fn place_beside(
+        &self,
+        root: &Root,
+        uki: &str,
+        blobs: &dyn BlobSource,
+        written: &mut Vec<String>,
+    ) -> Result<()> {
         let folder = addon_folder(uki);
-        let mut written = Vec::new();
         for (name, content) in &self.0 {
             let path = format!("{folder}/{name}");
-            let placed = match content {
-                Content::Blob(blob) => place_blob(root, &path, blob, blobs).await?,
+            written.extend((!root.exists(&path)).then(|| path.clone()));
+            match content {
+                Content::Blob(blob) => place_blob(root, &path, blob, blobs).await.map(drop)?,
                 Content::Bytes(bytes) => place_bytes(root, &path, bytes)?,
-            };
-            written.extend(placed.written.then_some(path));
+            }
         }
         for stray in root.list(&folder)? {
             if !self.names().any(|name| name == stray) {
                 root.remove_file(&format!("{folder}/{stray}"))?;
             }
         }
-        Ok(written)
+        Ok(())
     }
 }
 
-fn place_bytes(root: &Root, path: &str, bytes: &[u8]) -> Result<Placed> {
-    let digest = Digest::from_sha256(Sha256::digest(bytes).into());
-    let written = root.sha256_of(path)?.as_ref() != Some(&digest);
-    if written {
+fn place_bytes(root: &Root, path: &str, bytes: &[u8]) -> Result<()> {
+    if root.read(path)?.as_deref() != Some(bytes) {
         place(root, path, &mut &*bytes)?;
     }
-    Ok(Placed { digest, written })
+    Ok(())
 }
 
 /// Where the stub looks for addons of the UKI at `uki` (systemd-stub(7): `<file>.extra.d/*.addon.efi`).

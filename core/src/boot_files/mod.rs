@@ -4,6 +4,7 @@
 
 mod addons;
 mod copy;
+mod leftover;
 mod name;
 mod space;
 
@@ -11,5 +12,6 @@ pub use addons::{
     AddonSet, addon_cmdline, addon_digests, addon_folder, copy_addons, efi_architecture, systemd_efi_program,
 };
 pub use copy::{Checked, Placed, place, place_blob, place_named, read_back};
+pub use leftover::remove_temporaries;
 pub use name::{decode_id, encode_id};
 pub use space::{Room, short_of_space};

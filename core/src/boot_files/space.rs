@@ -72,11 +72,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::open(folder.path(), Faults::none()).unwrap();
         assert_eq!(Room::on(&root, "x").unwrap().total().needed, 0);
-        let mut room = Room::on(&root, "x").unwrap();
-        let cluster = room.cluster;
-        room.add(0);
-        room.add(cluster + 1);
-        assert_eq!(room.total().needed, 3 * cluster + MARGIN);
+        let mut sum = Room::on(&root, "x").unwrap();
+        let cluster = sum.cluster;
+        sum.add(0);
+        sum.add(cluster + 1);
+        assert_eq!(sum.total().needed, 3 * cluster + MARGIN);
     }
 
     #[test]
