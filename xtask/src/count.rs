@@ -74,7 +74,7 @@ fn libtest(line: &str) -> Option<Count> {
         match word.as_str() {
             "passed" => count.passed += number,
             "failed" => count.failed += number,
-            "ignored" => count.skipped += number,
+            "ignored" | "filtered out" => count.skipped += number,
             _ => {}
         }
     }
@@ -144,7 +144,7 @@ mod tests {
             "test result: ok. 5 passed; 0 failed; 1 ignored; 0 measured; 7 filtered out; finished in 0.00s";
         let two =
             "test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0s";
-        assert_eq!(of(&[one, "x", two]), Some(Count { passed: 6, failed: 2, skipped: 1 }));
+        assert_eq!(of(&[one, "x", two]), Some(Count { passed: 6, failed: 2, skipped: 8 }));
     }
 
     #[test]

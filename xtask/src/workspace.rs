@@ -55,17 +55,6 @@ pub struct Package {
     pub source: Option<String>,
     /// Its features and what each turns on.
     pub features: std::collections::BTreeMap<String, Vec<String>>,
-    /// Libraries, programs, tests.
-    pub targets: Vec<Target>,
-}
-
-/// One thing that cargo builds.
-#[derive(Debug, Deserialize)]
-pub struct Target {
-    /// Its name.
-    pub name: String,
-    /// `lib`, `bin`, `test` and so on.
-    pub kind: Vec<String>,
 }
 
 impl Workspace {

@@ -37,7 +37,6 @@ mod tests {
             license: licence.map(str::to_owned),
             source: source.map(str::to_owned),
             features: std::collections::BTreeMap::default(),
-            targets: Vec::new(),
         }
     }
 

@@ -1,11 +1,8 @@
 //! What `cargo xtask test` and `cargo xtask check` run, in which order, with which test runner.
 
-use std::{
-    path::Path,
-    process::{Command, ExitCode},
-};
+use std::{path::Path, process::ExitCode};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use bootwright_conformance::{host, packages};
 
 use crate::{
@@ -15,9 +12,11 @@ use crate::{
 };
 
 mod features;
+mod images;
+mod root_only;
 mod runner;
 
-use runner::{Runner, Selection};
+use runner::Runner;
 
 /// Everything, or everything but virtual machines.
 pub fn test(workspace: &Workspace, fast: bool) -> ExitCode {
@@ -85,12 +84,15 @@ fn checks(workspace: &Workspace, steps: &mut Steps) {
 
 /// Unit, property and loop-disk tests. Returns how many were skipped, those of virtual machines among them.
 fn host_tests(workspace: &Workspace, runner: Runner, steps: &mut Steps) -> u64 {
-    let selection = Selection::for_user(host::is_root());
-    for (program, why) in selection.left_out() {
-        steps.note(format!("skipped, since it needs root for {why}: the test program {program}"));
+    let left_out = if host::is_root() { Vec::new() } else { need_root(workspace) };
+    if !left_out.is_empty() {
+        steps.note(format!("skipped, since they need root: {}", left_out.join(" ")));
     }
-    let count = steps.tests("tests on this machine", &mut runner.host_tests(workspace, &selection));
-    count.skipped + runner.tests_left_out(workspace, &selection)
+    steps.tests("tests on this machine", &mut runner.host_tests(workspace, &left_out)).skipped
+}
+
+fn need_root(workspace: &Workspace) -> Vec<String> {
+    workspace.sources().map(|files| root_only::tests(&files)).unwrap_or_default()
 }
 
 /// Tests that boot virtual machines. Returns how many ran.
@@ -103,12 +105,10 @@ fn machine_tests(workspace: &Workspace, runner: Runner, fast: bool, steps: &mut 
         steps.note("skipped, since they need root to make disks: the tests that boot virtual machines");
         return 0;
     }
+    if !steps.check("images for virtual machines", images::prepare) {
+        return 0;
+    }
     steps.tests("tests in virtual machines", &mut runner.machine_tests(workspace)).ran()
-}
-
-/// Runs a command and returns what it prints.
-fn text_of(command: &mut Command) -> Result<String> {
-    String::from_utf8(host::run(command)?).context("it printed something that is not UTF-8")
 }
 
 /// Whether the workspace has this file.

@@ -2,35 +2,11 @@
 
 use std::process::Command;
 
-use super::text_of;
+use super::features::{self, FeatureSelection};
 use crate::workspace::Workspace;
-
-use super::features::FeatureSelection;
 
 /// Test programs in which every test boots virtual machines; their tests are `#[ignore]`d.
 const MACHINES: &str = "vm_";
-
-/// Test programs in which every test needs root, and what for.
-const NEED_ROOT: [(&str, &str); 2] =
-    [("mount_namespace", "mount namespaces and loop devices"), ("to_disk", "loop devices and mounts")];
-
-/// Which of the tests on this machine to run.
-#[derive(Debug)]
-pub struct Selection {
-    left_out: &'static [(&'static str, &'static str)],
-}
-
-impl Selection {
-    /// All that this user can run.
-    pub fn for_user(root: bool) -> Self {
-        Self { left_out: if root { &[] } else { &NEED_ROOT } }
-    }
-
-    /// Test programs that are not run, and why.
-    pub fn left_out(&self) -> &'static [(&'static str, &'static str)] {
-        self.left_out
-    }
-}
 
 /// A program that runs tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,35 +24,23 @@ impl Runner {
         if output.is_ok_and(|output| output.status.success()) { Self::Nextest } else { Self::Libtest }
     }
 
-    /// Everything that boots nothing, except documentation tests.
-    pub fn host_tests(self, workspace: &Workspace, selection: &Selection) -> Command {
+    /// Everything that boots nothing, except documentation tests, and except the tests with these names.
+    pub fn host_tests(self, workspace: &Workspace, left_out: &[String]) -> Command {
         match self {
             Self::Nextest => {
                 let mut command = nextest(workspace, &["--workspace"]);
-                if let Some(filter) = nextest_filter(selection) {
-                    command.args(["--filterset", &filter]);
+                if !left_out.is_empty() {
+                    command.args(["--filterset", &nextest_filter(left_out)]);
                 }
                 command
             }
             Self::Libtest => {
                 let mut command = workspace.cargo(&["test", "--workspace", "--no-fail-fast"]);
-                command.args(libtest_targets(workspace, selection));
+                command.args(["--lib", "--bins", "--tests", "--"]);
+                command.args(left_out.iter().flat_map(|name| ["--skip", name]));
                 command
             }
         }
-    }
-
-    /// How many tests `selection` leaves out that the runner does not report as skipped itself.
-    pub fn tests_left_out(self, workspace: &Workspace, selection: &Selection) -> u64 {
-        if self == Self::Nextest || selection.left_out.is_empty() {
-            return 0;
-        }
-        let mut command = workspace.cargo(&["test", "--workspace"]);
-        for (name, _) in selection.left_out {
-            command.args(["--test", name]);
-        }
-        let listed = text_of(command.args(["--", "--list"])).unwrap_or_default();
-        listed.lines().map(|line| u64::from(line.ends_with(": test"))).sum()
     }
 
     /// Everything that boots virtual machines.
@@ -85,7 +49,7 @@ impl Runner {
             Self::Nextest => {
                 let mut command = nextest(workspace, &["--workspace", "--run-ignored", "only"]);
                 command.args(["--filterset", &format!("binary(/^{MACHINES}/)")]);
-                command.args(["--success-output", "immediate"]);
+                command.args(["--status-level", "pass", "--success-output", "immediate"]);
                 command
             }
             Self::Libtest => {
@@ -103,7 +67,7 @@ impl Runner {
             Self::Nextest => nextest(workspace, &[]),
             Self::Libtest => workspace.cargo(&["test", "--no-fail-fast"]),
         };
-        command.args(selection.arguments()).args(["--test", super::features::TEST]);
+        command.args(selection.arguments()).args(["--test", features::TEST]);
         command
     }
 }
@@ -114,21 +78,9 @@ fn nextest(workspace: &Workspace, arguments: &[&str]) -> Command {
     command
 }
 
-fn nextest_filter(selection: &Selection) -> Option<String> {
-    let programs: Vec<_> = selection.left_out.iter().map(|(name, _)| format!("binary(={name})")).collect();
-    (!programs.is_empty()).then(|| format!("not ({})", programs.join(" | ")))
-}
-
-/// `cargo test` cannot be told which target to leave out, so the others are named.
-fn libtest_targets(workspace: &Workspace, selection: &Selection) -> Vec<String> {
-    let mut arguments = vec!["--lib".to_owned(), "--bins".to_owned()];
-    let packages = workspace.metadata().map(|metadata| metadata.packages).unwrap_or_default();
-    let ours = packages.iter().filter(|package| package.source.is_none());
-    let tests =
-        ours.flat_map(|package| &package.targets).filter(|t| t.kind.iter().any(|kind| kind == "test"));
-    let wanted = tests.filter(|target| selection.left_out.iter().all(|(name, _)| *name != target.name));
-    arguments.extend(wanted.flat_map(|target| ["--test".to_owned(), target.name.clone()]));
-    arguments
+/// A test's name comes after the modules that it is in.
+fn nextest_filter(left_out: &[String]) -> String {
+    format!("not test(/(^|::)({})$/)", left_out.join("|"))
 }
 
 #[cfg(test)]
@@ -136,22 +88,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn root_runs_everything() {
-        assert_eq!(nextest_filter(&Selection::for_user(true)), None);
-    }
-
-    #[test]
-    fn an_ordinary_user_runs_all_but_what_needs_root() {
-        let filter = nextest_filter(&Selection::for_user(false)).unwrap();
-        assert_eq!(filter, "not (binary(=mount_namespace) | binary(=to_disk))");
-    }
-
-    #[test]
-    fn every_test_program_that_needs_root_exists() {
-        let packages = Workspace::find().metadata().unwrap().packages;
-        let targets: Vec<_> = packages.iter().flat_map(|p| &p.targets).map(|target| &target.name).collect();
-        for (name, _) in NEED_ROOT {
-            assert!(targets.iter().any(|target| *target == name), "{name}");
-        }
+    fn tests_are_left_out_by_their_whole_name() {
+        let names = ["a_b", "c"].map(str::to_owned);
+        assert_eq!(nextest_filter(&names), "not test(/(^|::)(a_b|c)$/)");
     }
 }

@@ -1,0 +1,26 @@
+//! The operating system images that tests in virtual machines install, made before the tests so that none of them waits.
+
+use std::time::Instant;
+
+use anyhow::Result;
+use bootwright_conformance::{
+    images::Cache,
+    system::{KernelFormat, Systems},
+};
+
+/// The versions that tests upgrade through.
+const VERSIONS: [&str; 3] = ["v1", "v2", "v3"];
+
+/// Builds the programs that go into images, and the images, unless they are in the cache.
+pub fn prepare() -> Result<()> {
+    let start = Instant::now();
+    let show = move |line: &str| println!("{:6.1} s  {line}", start.elapsed().as_secs_f32());
+    show("building the programs that go into images");
+    let systems = Systems::new(Cache::in_target_dir()?.with_progress(show))?;
+    for format in [KernelFormat::Split, KernelFormat::Unified] {
+        for version in VERSIONS {
+            systems.image(version, format)?;
+        }
+    }
+    Ok(())
+}
