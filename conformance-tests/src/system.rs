@@ -9,6 +9,7 @@ use bootwright_core::{model::KernelCmdline, uki};
 
 use crate::{
     cargo::build_program,
+    host,
     images::{Cache, Edits, OciImage, Recipe, compose, derive},
 };
 
@@ -16,6 +17,9 @@ use crate::{
 const PROFILE: &[&str] = &["--profile", "image"];
 /// Where Debian's systemd-boot-efi puts the stub that UKIs are made with.
 const STUB: &str = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub";
+
+/// Units of every installed system, wanted by multi-user.target.
+const UNITS: [&str; 2] = ["bootwright-finalize.service", "bootwright-confirm.service"];
 
 /// Programs of this workspace, built for images and for the host that installs them.
 #[derive(Debug, Clone)]
@@ -104,6 +108,40 @@ impl Systems {
         }
     }
 
+    /// Version `version` of somebody else's image, with what a test needs added: the guest agent, this build of
+    /// bootwright, its units, and a marker. Kernel and initramfs stay as they are.
+    ///
+    /// # Errors
+    /// When the image cannot be read, or has no kernel of its own beside its modules.
+    pub fn adapted(&self, reference: &str, version: &str, format: KernelFormat) -> Result<OciImage> {
+        let base = local_copy(reference, &self.cache)?;
+        base.kernel_version()
+            .context("the image needs vmlinuz and initramfs.img in /usr/lib/modules/<version>")?;
+        let split = derive(&base, &self.additions(version)?, &self.cache)?;
+        match format {
+            KernelFormat::Split => Ok(split),
+            KernelFormat::Unified => self.unified(&split, version),
+        }
+    }
+
+    fn additions(&self, version: &str) -> Result<Edits> {
+        let program = |path: &Path| std::fs::read(path).with_context(|| format!("read {}", path.display()));
+        let mut edits = Edits::new(version)
+            .write("/usr/bin/bootwright", program(&self.programs.bootwright)?, 0o755)
+            .write("/usr/lib/bootwright/guest-agent", program(&self.programs.agent)?, 0o755)
+            .write("/usr/share/marker/version", format!("{version}\n"), 0o644);
+        let agent = workspace("conformance-tests/agent/bootwright-guest-agent.service");
+        let units = UNITS.map(|unit| workspace("cli/systemd").join(unit));
+        for path in units.iter().chain([&agent]) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            edits = edits.write(&format!("/usr/lib/systemd/system/{name}"), program(path)?, 0o644).symlink(
+                &format!("/usr/lib/systemd/system/multi-user.target.wants/{name}"),
+                &format!("../{name}"),
+            );
+        }
+        Ok(edits)
+    }
+
     /// The first version is composed; later ones change, add and remove files in `/usr` and `/etc`.
     fn split(&self, version: &str) -> Result<OciImage> {
         let first = compose(&self.recipe()?, &self.cache)?;
@@ -123,7 +161,7 @@ impl Systems {
             &workspace("backends/composefs/initramfs/dracut/50bootwright-composefs"),
             "/usr/lib/dracut/modules.d/50bootwright-composefs",
         )?;
-        for unit in ["bootwright-finalize.service", "bootwright-confirm.service"] {
+        for unit in UNITS {
             let path = workspace("cli/systemd").join(unit);
             let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
             recipe = recipe.unit(unit, &text, &["multi-user.target"]);
@@ -145,7 +183,7 @@ impl Systems {
     /// Asks the program itself which arguments find the root of `image`.
     fn root_args(&self, image: &OciImage) -> Result<KernelCmdline> {
         let scratch = tempfile::tempdir_in(self.cache.dir())?;
-        let output = std::process::Command::new(&self.programs.bootwright)
+        let output = host::privileged(&self.programs.bootwright.to_string_lossy())
             .args(["--quiet", "image", "root-args", "--backend", "composefs", "--scratch"])
             .arg(scratch.path())
             .arg(image.reference())
@@ -159,6 +197,20 @@ impl Systems {
         );
         Ok(String::from_utf8_lossy(&output.stdout).trim().parse()?)
     }
+}
+
+/// An image of any transport as a layout on this machine.
+fn local_copy(reference: &str, cache: &Cache) -> Result<OciImage> {
+    if let Some((path, tag)) = reference.strip_prefix("oci:").and_then(|name| name.split_once(':')) {
+        return Ok(OciImage::new(path, tag));
+    }
+    let folder = cache.dir().join("adapted");
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder)?;
+    }
+    let target = format!("oci:{}:latest", folder.display());
+    host::run(host::command("skopeo").args(["copy", reference, &target]))?;
+    Ok(OciImage::new(folder, "latest"))
 }
 
 /// Files that later versions change, so that a test can tell versions and merges apart.

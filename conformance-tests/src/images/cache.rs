@@ -134,7 +134,8 @@ impl Cache {
         (self.progress)(line);
     }
 
-    pub(crate) fn dir(&self) -> &Path {
+    /// The folder that holds it.
+    pub fn dir(&self) -> &Path {
         &self.dir
     }
 

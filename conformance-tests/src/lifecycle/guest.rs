@@ -91,13 +91,21 @@ impl Guest {
         self.sh("cat /usr/share/marker/version")
     }
 
+    /// Reboots, and waits until the agent is ready again.
+    ///
+    /// # Errors
+    /// When it is not in time.
+    pub fn reboot(&mut self) -> Result<()> {
+        self.vm.reboot_and_wait(BOOT).context("reboot")?;
+        self.vm.mount_folder(IMAGES_LABEL, COMMAND).map(drop)
+    }
+
     /// Reboots, waits, and checks that `version` runs.
     ///
     /// # Errors
     /// When another version runs, or none in time.
     pub fn reboot_into(&mut self, version: &str) -> Result<()> {
-        self.vm.reboot_and_wait(BOOT).context("reboot")?;
-        self.vm.mount_folder(IMAGES_LABEL, COMMAND)?;
+        self.reboot()?;
         let running = self.version()?;
         ensure!(running == version, "{running} runs, {version} was expected\n{}", self.tail());
         Ok(())

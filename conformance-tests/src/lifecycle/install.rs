@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 
 use super::{Cell, site::ORIGIN};
-use crate::images::OciImage;
+use crate::{host, images::OciImage};
 
 /// Size of a disk in bytes: room for three deployments and their downloads. Sparse on the host.
 pub const DISK_SIZE: u64 = 4 << 30;
@@ -40,7 +40,7 @@ pub fn install(
 ) -> Result<Installation> {
     File::create(disk).and_then(|file| file.set_len(DISK_SIZE)).context("make a disk image")?;
     let start = Instant::now();
-    let mut command = Command::new(bootwright);
+    let mut command = host::privileged(&bootwright.to_string_lossy());
     command.args(["install", "to-disk", "--backend", &cell.backend, "--boot", &cell.bootloader]);
     command.args(["--image", &image.reference(), "--target-imgref", ORIGIN]).args(extra).arg(disk);
     let log = if show { run_shown(&mut command)? } else { run_captured(&mut command)? };

@@ -117,12 +117,14 @@ impl VmBuilder {
     /// # Errors
     /// When a disk image or the firmware is missing, or a tool that makes disks does not succeed.
     pub fn build(self) -> Result<Vm> {
-        let dir = self.make_dir()?;
-        // From here on a failure removes the folder, by way of the machine's own clean-up.
+        // What may be missing comes before the folder; later failures remove it, by way of the machine's own
+        // clean-up.
         let firmware = self.firmware.clone().map_or_else(Firmware::find, Ok)?;
+        let accel = Accel::from_environment()?;
+        let dir = self.make_dir()?;
         let settings = Settings {
             dir: dir.clone(),
-            accel: Accel::from_environment()?,
+            accel,
             processors: self.processors,
             memory_mib: self.memory_mib,
             firmware_code: firmware.code.clone(),
