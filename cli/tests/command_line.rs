@@ -10,6 +10,7 @@ fn complaint(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
+/// spec: BW-807
 #[test]
 fn a_wrong_command_line_exits_with_2() {
     for args in [&["nonesuch"][..], &[], &["status", "--format", "xml"], &["upgrade", "--check", "--apply"]] {
@@ -26,6 +27,7 @@ fn help_and_version_exit_with_0() {
     }
 }
 
+/// spec: BW-801
 #[test]
 fn an_unknown_plugin_lists_the_known_ones() {
     let output =
@@ -55,6 +57,7 @@ fn commands_that_need_an_installed_system_say_so() {
     }
 }
 
+/// spec: BW-806
 #[test]
 fn anybody_but_root_is_told_to_be_root() {
     let program = env!("CARGO_BIN_EXE_bootwright");
@@ -74,6 +77,7 @@ fn anybody_but_root_is_told_to_be_root() {
     assert!(text.contains("needs root") && text.contains("hint: run it with sudo"), "{text}");
 }
 
+/// spec: BW-805
 #[test]
 fn progress_goes_to_an_open_file_descriptor_only() {
     let output = program(&["--progress-fd", "99", "status"]);

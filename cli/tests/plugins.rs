@@ -24,6 +24,7 @@ fn names(listing: &serde_json::Value, kind: &str) -> Vec<String> {
     rows.iter().map(|row| row["name"].as_str().unwrap().to_owned()).collect()
 }
 
+/// spec: BW-802
 #[test]
 fn the_program_has_exactly_the_plugins_of_its_features() {
     let listing: serde_json::Value = serde_json::from_str(&program(&["plugins", "--json"])).unwrap();

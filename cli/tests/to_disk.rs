@@ -89,6 +89,7 @@ fn probe(path: &Path, partition: &serde_json::Value) -> String {
     output("blkid", &["-p", "-o", "export", &offset, &size, path.to_str().unwrap()])
 }
 
+/// spec: BW-701
 #[test]
 fn every_root_file_system_gets_the_documented_layout() {
     for filesystem in ["ext4", "btrfs", "xfs"] {
@@ -158,6 +159,7 @@ fn the_offline_root_is_a_block_device_that_holds_only_the_file_system() {
     image.assert_released();
 }
 
+/// spec: BW-702
 #[test]
 fn a_disk_that_holds_data_is_refused_and_unchanged_byte_for_byte() {
     let image = Image::new(400 * MIB);
@@ -184,6 +186,7 @@ fn wipe_overwrites_what_was_there() {
     assert!(probe(&image.path, &table(&image.path)[1]).contains("TYPE=btrfs"));
 }
 
+/// spec: BW-704
 #[test]
 fn a_disk_that_is_too_small_is_refused_and_unchanged() {
     let image = Image::new(120 * MIB);
@@ -194,6 +197,7 @@ fn a_disk_that_is_too_small_is_refused_and_unchanged() {
     assert_eq!(image.hash(), before);
 }
 
+/// spec: BW-704
 #[test]
 fn an_unknown_file_system_is_refused_by_name() {
     let error = Image::new(400 * MIB).check("ntfs", true).unwrap_err();
@@ -201,6 +205,7 @@ fn an_unknown_file_system_is_refused_by_name() {
     assert!(error.hint().unwrap().contains("ext4, btrfs, xfs"), "{error:?}");
 }
 
+/// spec: BW-703
 #[test]
 fn an_image_file_behind_a_loop_device_is_never_touched() {
     let image = Image::new(400 * MIB);
@@ -220,6 +225,7 @@ fn two_installs_to_one_image_exclude_each_other() {
     assert_eq!(image.check("ext4", false).unwrap_err().kind(), ErrorKind::Busy);
 }
 
+/// spec: BW-705
 #[test]
 fn a_failure_after_the_first_write_releases_everything() {
     let image = Image::new(400 * MIB);
@@ -231,6 +237,7 @@ fn a_failure_after_the_first_write_releases_everything() {
     image.assert_released();
 }
 
+/// spec: BW-705
 #[test]
 fn a_panic_while_mounted_releases_everything() {
     let image = Image::new(400 * MIB);
@@ -281,6 +288,7 @@ fn a_block_device_is_used_through_the_kernels_partitions() {
     assert_eq!(table(&disk.1.path).len(), 2);
 }
 
+/// spec: BW-703
 #[test]
 fn a_mounted_disk_is_never_touched_even_with_wipe() {
     let disk = Disk::new(400 * MIB);

@@ -209,6 +209,7 @@ mod tests {
         assert_eq!(Origin::parse(id(), &least.print().unwrap()).unwrap(), least);
     }
 
+    /// spec: BW-316
     #[test]
     fn a_file_of_another_tool_is_understood() {
         let digest = Digest::from_sha256([1; 32]);

@@ -105,6 +105,7 @@ mod tests {
         Ok(all.remove(0))
     }
 
+    /// spec: BW-313
     #[test]
     fn both_forms_read_back_what_they_print() {
         let short = "a".repeat(64);
@@ -119,6 +120,7 @@ mod tests {
         }
     }
 
+    /// spec: BW-313
     #[test]
     fn an_argument_that_cannot_be_understood_is_an_error_not_absent() {
         for bad in [

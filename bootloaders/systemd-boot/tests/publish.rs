@@ -76,6 +76,7 @@ async fn with(specs: &[&str]) -> (Machine, Store) {
     (machine, store)
 }
 
+/// spec: BW-405
 #[tokio::test]
 async fn the_newest_publication_boots_and_the_others_follow_in_order() {
     let (machine, store) = with(&["a", "b", "c"]).await;
@@ -136,11 +137,13 @@ async fn recover(
     assert_eq!(boots(&machine.esp()).as_deref(), Some(new));
 }
 
+/// spec: BW-401
 #[tokio::test]
 async fn a_power_cut_at_any_point_of_a_publication_leaves_the_old_or_the_new_system() {
     crash_sweep(|store, state| plan_with(state, PlannedEntry::Add(Box::new(store.split("c")))), "c").await;
 }
 
+/// spec: BW-401
 #[tokio::test]
 async fn a_power_cut_while_a_uki_with_addons_is_published_leaves_the_old_or_the_new_system() {
     crash_sweep(
@@ -150,11 +153,13 @@ async fn a_power_cut_while_a_uki_with_addons_is_published_leaves_the_old_or_the_
     .await;
 }
 
+/// spec: BW-401
 #[tokio::test]
 async fn a_power_cut_at_any_point_of_a_rollback_leaves_the_old_or_the_new_system() {
     crash_sweep(|_, state| plan_with(state, keep(state, "a")), "a").await;
 }
 
+/// spec: BW-002, BW-102
 #[tokio::test]
 async fn staging_is_invisible_and_reads_nothing_for_entries_that_stay() {
     let (machine, store) = with(&["a", "b"]).await;
@@ -183,6 +188,7 @@ async fn rolling_back_and_forth_ends_with_one_entry_each_and_no_copies() {
     assert_eq!(after.keys().filter(|path| path.starts_with("loader/entries/")).count(), 2);
 }
 
+/// spec: BW-405
 #[tokio::test]
 async fn a_plan_that_turns_the_order_round_is_carried_out() {
     let (machine, store) = with(&["a", "b", "c", "d"]).await;
@@ -199,6 +205,7 @@ async fn a_plan_that_turns_the_order_round_is_carried_out() {
     assert_eq!(state.entries.len(), 4);
 }
 
+/// spec: BW-406
 #[tokio::test]
 async fn a_sweep_removes_entries_and_files_that_nothing_needs_and_keeps_the_default() {
     let (machine, _) = with(&["a", "b", "c"]).await;
@@ -210,6 +217,7 @@ async fn a_sweep_removes_entries_and_files_that_nothing_needs_and_keeps_the_defa
     assert!(again.items.is_empty());
 }
 
+/// spec: BW-004, BW-401
 #[tokio::test]
 async fn a_sweep_that_is_stopped_anywhere_never_breaks_what_stays() {
     for n in 0..20 {
@@ -227,6 +235,7 @@ async fn a_sweep_that_is_stopped_anywhere_never_breaks_what_stays() {
     panic!("the sweep never ended");
 }
 
+/// spec: BW-406
 #[tokio::test]
 async fn sweeping_with_nothing_to_keep_is_refused() {
     let (machine, _) = with(&["a"]).await;
@@ -236,6 +245,7 @@ async fn sweeping_with_nothing_to_keep_is_refused() {
     assert_eq!(tree(&machine.esp()), before);
 }
 
+/// spec: BW-007
 #[tokio::test]
 async fn files_of_others_stay_byte_for_byte() {
     let (machine, store) = (Machine::new(), Store::new());
@@ -266,6 +276,7 @@ async fn files_of_others_stay_byte_for_byte() {
     assert_eq!(state.foreign, ["bootwright-x.conf", "broken.conf", "debian.conf", "EFI/Linux/other.efi"]);
 }
 
+/// spec: BW-007
 #[tokio::test]
 async fn a_file_that_a_foreign_entry_uses_is_not_swept() {
     let (machine, store) = with(&["a"]).await;
@@ -276,6 +287,7 @@ async fn a_file_that_a_foreign_entry_uses_is_not_swept() {
     assert!(machine.esp().join(kernel).exists());
 }
 
+/// spec: BW-407
 #[tokio::test]
 async fn damaged_entries_of_ours_are_reported_and_do_not_get_in_the_way() {
     let (machine, store) = with(&["a", "b"]).await;
@@ -299,6 +311,7 @@ async fn damaged_entries_of_ours_are_reported_and_do_not_get_in_the_way() {
     assert_eq!(boots(&machine.esp()).as_deref(), Some("c"));
 }
 
+/// spec: BW-408
 #[tokio::test]
 async fn a_rollback_to_a_damaged_kernel_is_refused() {
     let (machine, store) = with(&["a", "b"]).await;
@@ -313,6 +326,7 @@ async fn a_rollback_to_a_damaged_kernel_is_refused() {
     assert_eq!(boots(&machine.esp()).as_deref(), Some("b"));
 }
 
+/// spec: BW-403
 #[tokio::test]
 async fn a_full_disk_leaves_nothing_behind() {
     for kind in ["split", "unified"] {
@@ -337,6 +351,7 @@ async fn a_full_disk_leaves_nothing_behind() {
     }
 }
 
+/// spec: BW-402
 #[tokio::test]
 async fn a_store_that_gives_other_bytes_is_an_integrity_error_and_leaves_nothing_behind() {
     let (machine, store) = with(&["a"]).await;
@@ -349,6 +364,7 @@ async fn a_store_that_gives_other_bytes_is_an_integrity_error_and_leaves_nothing
     assert_eq!(tree(&machine.esp()), before);
 }
 
+/// spec: BW-404
 #[tokio::test]
 async fn the_room_that_is_asked_for_covers_what_is_written() {
     let (machine, store) = with(&["a"]).await;
@@ -376,6 +392,7 @@ fn count_down(machine: &Machine) {
     }
 }
 
+/// spec: BW-409
 #[tokio::test]
 async fn a_trial_that_is_confirmed_on_its_last_try_stays_the_default() {
     let (machine, store) = with(&["a"]).await;
@@ -393,6 +410,7 @@ async fn a_trial_that_is_confirmed_on_its_last_try_stays_the_default() {
     assert_eq!(boots(&machine.esp()).as_deref(), Some("b"));
 }
 
+/// spec: BW-409
 #[tokio::test]
 async fn a_trial_that_fails_falls_back_and_can_be_asked_for_once_more() {
     let (machine, store) = with(&["a"]).await;
@@ -409,6 +427,7 @@ async fn a_trial_that_fails_falls_back_and_can_be_asked_for_once_more() {
     assert_eq!(boots(&machine.esp()).as_deref(), Some("a"));
 }
 
+/// spec: BW-401
 #[tokio::test]
 async fn a_power_cut_while_confirming_leaves_the_entry_counted_or_blessed() {
     for n in 0..3 {
@@ -425,6 +444,7 @@ async fn a_power_cut_while_confirming_leaves_the_entry_counted_or_blessed() {
     }
 }
 
+/// spec: BW-410
 #[tokio::test]
 async fn one_boot_of_an_older_entry_is_a_variable_with_the_loader_s_name_for_it() {
     let (machine, store) = with(&["a", "b"]).await;
@@ -441,6 +461,7 @@ async fn one_boot_of_an_older_entry_is_a_variable_with_the_loader_s_name_for_it(
     assert_eq!(machine.variable(LOADER_VENDOR, "LoaderEntryOneShot"), None);
 }
 
+/// spec: BW-006
 #[tokio::test]
 async fn one_boot_without_firmware_is_unsupported_and_changes_nothing() {
     let (machine, store) = (Machine::without_firmware(), Store::new());
@@ -486,6 +507,7 @@ async fn entries_and_kernels_go_to_xbootldr_where_there_is_one() {
     assert_eq!(esp, ["EFI/BOOT/BOOTX64.EFI", "EFI/systemd/systemd-bootx64.efi", "loader/loader.conf"]);
 }
 
+/// spec: BW-411, BW-415
 #[tokio::test]
 async fn installing_twice_writes_once_and_sets_no_default() {
     let (machine, store) = (Machine::new(), Store::new());
@@ -497,6 +519,7 @@ async fn installing_twice_writes_once_and_sets_no_default() {
     assert!(!String::from_utf8(conf).unwrap().lines().any(|line| line.starts_with("default")));
 }
 
+/// spec: BW-411
 #[tokio::test]
 async fn an_image_without_systemd_boot_is_told_which_package_has_it() {
     let (machine, mut store) = (Machine::new(), Store::new());
@@ -507,6 +530,7 @@ async fn an_image_without_systemd_boot_is_told_which_package_has_it() {
     assert!(tree(&machine.esp()).is_empty());
 }
 
+/// spec: BW-412
 #[tokio::test]
 async fn arguments_reach_a_sealed_uki_by_an_addon() {
     let (machine, store) = (Machine::new(), Store::new());

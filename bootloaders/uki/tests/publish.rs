@@ -96,6 +96,7 @@ async fn with(machine: Machine, ids: &[&str]) -> (Machine, Store) {
     (machine, store)
 }
 
+/// spec: BW-405
 #[tokio::test]
 async fn the_newest_publication_boots_and_the_others_follow_in_order() {
     let (machine, store) = with(Machine::new(), &["a", "b", "c"]).await;
@@ -112,6 +113,7 @@ async fn the_newest_publication_boots_and_the_others_follow_in_order() {
     assert_eq!(state.entries[0].cmdline.as_ref().unwrap().to_string(), "root=u sealed from-addon console=x");
 }
 
+/// spec: BW-405, BW-413
 #[tokio::test]
 async fn without_firmware_the_removable_media_path_boots_and_the_order_is_remembered() {
     let (machine, store) = with(Machine::without_firmware(), &["a", "b"]).await;
@@ -181,22 +183,26 @@ async fn recover(machine: &Machine, store: &Store, before: &str, make: Make, new
     assert_eq!(boots(machine).as_deref(), Some(new));
 }
 
+/// spec: BW-401
 #[tokio::test]
 async fn a_power_cut_at_any_point_of_a_publication_leaves_the_old_or_the_new_system() {
     crash_sweep(Machine::new, new_default, "c").await;
     crash_sweep(Machine::without_firmware, new_default, "c").await;
 }
 
+/// spec: BW-401
 #[tokio::test]
 async fn a_power_cut_at_any_point_of_arming_a_trial_leaves_the_old_or_the_new_system() {
     crash_sweep(Machine::new, new_trial, "c").await;
 }
 
+/// spec: BW-401
 #[tokio::test]
 async fn a_power_cut_while_a_uki_with_addons_is_published_leaves_the_old_or_the_new_system() {
     crash_sweep(Machine::new, sealed, "c").await;
 }
 
+/// spec: BW-401
 #[tokio::test]
 async fn a_power_cut_at_any_point_of_a_rollback_leaves_the_old_or_the_new_system() {
     crash_sweep(Machine::new, back, "a").await;
@@ -247,6 +253,7 @@ async fn a_power_cut_at_any_point_of_the_first_publication_on_a_machine_leaves_t
     }
 }
 
+/// spec: BW-409
 #[tokio::test]
 async fn a_trial_boots_once_and_becomes_the_default_only_when_confirmed() {
     for first in [false, true] {
@@ -268,6 +275,7 @@ async fn a_trial_boots_once_and_becomes_the_default_only_when_confirmed() {
     }
 }
 
+/// spec: BW-409
 #[tokio::test]
 async fn a_trial_that_fails_falls_back_stays_visible_and_is_removed_by_a_sweep() {
     let (machine, store) = with(Machine::new(), &["a"]).await;
@@ -294,6 +302,7 @@ async fn a_trial_that_was_never_armed_does_not_look_like_a_failed_one() {
     }
 }
 
+/// spec: BW-401
 #[tokio::test]
 async fn a_power_cut_while_confirming_leaves_the_trial_open_or_confirmed() {
     for first in [false, true] {
@@ -329,6 +338,7 @@ async fn a_rollback_withdraws_a_trial_that_has_not_run() {
     assert_eq!((order(&state)[0].as_str(), state.generation), ("a", 3));
 }
 
+/// spec: BW-413
 #[tokio::test]
 async fn the_removable_copy_follows_the_confirmed_default_and_is_reported_until_then() {
     let (machine, store) = first_start(&["a"]).await;
@@ -364,6 +374,7 @@ async fn the_digest_of_the_removable_copy_counts_whatever_the_notes_say() {
     assert_eq!(order(&loader(&machine).read().await.unwrap())[0], "a");
 }
 
+/// spec: BW-413
 #[tokio::test]
 async fn a_foreign_loader_on_the_removable_path_is_never_replaced() {
     let (machine, store) = (Machine::without_firmware(), Store::new());
@@ -418,6 +429,7 @@ fn foreign_variables(efi: &MemoryVariables) -> Vec<(&'static str, Vec<u8>)> {
     values
 }
 
+/// spec: BW-007
 #[tokio::test]
 async fn options_and_files_of_others_stay_as_they_are() {
     let (machine, store) = (Machine::new(), Store::new());
@@ -450,6 +462,7 @@ async fn options_and_files_of_others_stay_as_they_are() {
     assert_eq!(state.foreign, expected);
 }
 
+/// spec: BW-407
 #[tokio::test]
 async fn a_missing_or_deactivated_entry_is_reported_and_not_counted_as_the_default() {
     let (machine, store) = with(Machine::new(), &["a", "b"]).await;
@@ -468,6 +481,7 @@ async fn a_missing_or_deactivated_entry_is_reported_and_not_counted_as_the_defau
     assert_eq!(order(&loader(&machine).read().await.unwrap()), ["c", "a"]);
 }
 
+/// spec: BW-408
 #[tokio::test]
 async fn a_rollback_to_a_damaged_uki_is_refused() {
     let (machine, store) = with(Machine::new(), &["a", "b"]).await;
@@ -496,6 +510,7 @@ async fn rolling_back_and_forth_uses_no_more_options_and_files() {
     assert_eq!((options(&machine), tree(&machine.esp()).into_keys().collect::<Vec<_>>()), before);
 }
 
+/// spec: BW-004, BW-401
 #[tokio::test]
 async fn a_sweep_that_is_stopped_anywhere_never_breaks_what_stays() {
     for machine in [Machine::new as fn() -> Machine, Machine::without_firmware] {
@@ -513,6 +528,7 @@ async fn a_sweep_that_is_stopped_anywhere_never_breaks_what_stays() {
     }
 }
 
+/// spec: BW-406
 #[tokio::test]
 async fn sweeping_with_nothing_to_keep_is_refused_and_the_default_is_kept_in_any_case() {
     let (machine, _) = with(Machine::new(), &["a", "b"]).await;
@@ -521,6 +537,7 @@ async fn sweeping_with_nothing_to_keep_is_refused_and_the_default_is_kept_in_any
     assert_eq!(boots(&machine).as_deref(), Some("b"));
 }
 
+/// spec: BW-403
 #[tokio::test]
 async fn a_full_disk_leaves_nothing_behind() {
     for unified in [false, true] {
@@ -537,6 +554,7 @@ async fn a_full_disk_leaves_nothing_behind() {
     }
 }
 
+/// spec: BW-402
 #[tokio::test]
 async fn a_store_that_gives_other_bytes_is_an_integrity_error_and_leaves_nothing_behind() {
     let (machine, store) = with(Machine::new(), &["a"]).await;
@@ -550,6 +568,7 @@ async fn a_store_that_gives_other_bytes_is_an_integrity_error_and_leaves_nothing
     assert_eq!(tree(&machine.esp()), before);
 }
 
+/// spec: BW-404
 #[tokio::test]
 async fn the_room_that_is_asked_for_covers_what_is_written() {
     for machine in [Machine::new(), Machine::without_firmware()] {
@@ -563,6 +582,7 @@ async fn the_room_that_is_asked_for_covers_what_is_written() {
     }
 }
 
+/// spec: BW-410
 #[tokio::test]
 async fn one_boot_of_an_older_entry_is_boot_next_and_changes_no_order() {
     let (machine, store) = with(Machine::new(), &["a", "b"]).await;
@@ -575,6 +595,7 @@ async fn one_boot_of_an_older_entry_is_boot_next_and_changes_no_order() {
     assert_eq!((boot(&machine), boot(&machine)), ("a".into(), "b".into()));
 }
 
+/// spec: BW-006
 #[tokio::test]
 async fn what_only_firmware_can_do_is_unsupported_without_it_and_changes_nothing() {
     let (machine, store) = with(Machine::without_firmware(), &["a"]).await;
@@ -589,6 +610,7 @@ async fn what_only_firmware_can_do_is_unsupported_without_it_and_changes_nothing
     assert!(!capabilities.boot_counting && !capabilities.one_shot);
 }
 
+/// spec: BW-411
 #[tokio::test]
 async fn an_image_without_the_stub_is_told_which_package_has_it() {
     let (machine, mut store) = (Machine::new(), Store::new());
@@ -601,6 +623,7 @@ async fn an_image_without_the_stub_is_told_which_package_has_it() {
     assert!(tree(&machine.esp()).is_empty());
 }
 
+/// spec: BW-002, BW-102
 #[tokio::test]
 async fn staging_is_invisible_and_reads_nothing_for_entries_that_stay() {
     for machine in [Machine::new(), Machine::without_firmware()] {

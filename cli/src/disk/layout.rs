@@ -210,6 +210,7 @@ mod tests {
     }
 
     proptest! {
+        /// spec: BW-701
         #[test]
         fn partitions_are_aligned_disjoint_and_leave_room_for_the_backup_table(
             disk in 0u64..1 << 45, big in any::<bool>(), esp in 40 * MIB..4096 * MIB,

@@ -199,6 +199,7 @@ mod tests {
         assert_eq!(parse_signatures(json).unwrap(), ["gpt", "PMBR"]);
     }
 
+    /// spec: BW-702
     #[test]
     fn the_refusal_lists_sizes_types_labels_and_names() {
         let partition = FoundPartition {

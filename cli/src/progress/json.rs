@@ -189,6 +189,7 @@ mod tests {
         assert_eq!(lines_of([]), [json!({"type": "Start", "version": "0.1.0"})]);
     }
 
+    /// spec: BW-805
     #[test]
     fn bytes_and_steps_add_up_over_all_steps() {
         let finished = |id: &str, skipped| ProgressEvent::Finished { id: id.into(), skipped };
@@ -207,6 +208,7 @@ mod tests {
         );
     }
 
+    /// spec: BW-805
     #[test]
     fn a_thousand_events_in_no_time_are_few_lines() {
         let advanced = (0..1000).map(|done| ProgressEvent::Advanced { id: "a".into(), done });

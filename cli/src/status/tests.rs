@@ -57,6 +57,7 @@ fn json_of(status: &Status) -> Value {
     serde_json::to_value(Host::new(status)).unwrap()
 }
 
+/// spec: BW-803
 #[test]
 fn the_document_has_the_keys_that_the_schema_demands() {
     let host = json_of(&installed());
@@ -86,6 +87,7 @@ fn the_document_has_the_keys_that_the_schema_demands() {
     assert_eq!(host["status"]["bootwright"]["backend"], "store");
 }
 
+/// spec: BW-804
 #[test]
 fn a_queued_rollback_shows_in_order_and_flag() {
     let host = json_of(&Status { rollback_queued: true, ..installed() });
@@ -109,6 +111,7 @@ fn a_system_that_is_not_ours_has_no_type() {
     assert!(text(&Status::default(), "our-os").contains("not installed by our-os"));
 }
 
+/// spec: BW-804
 #[test]
 fn people_see_exhausted_tries_conflicts_and_missed_shutdowns() {
     let mut broken = deployment("two");

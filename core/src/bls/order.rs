@@ -63,6 +63,7 @@ mod tests {
         menu.into_iter().map(|item| item.name.stem).collect()
     }
 
+    /// spec: BW-414
     #[test]
     fn an_exhausted_entry_sorts_last_whatever_its_key() {
         assert_eq!(sorted(&[("a+0-3.conf", "sort-key 0"), ("b.conf", "title none")]), ["b", "a"]);

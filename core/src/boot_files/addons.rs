@@ -249,6 +249,7 @@ mod tests {
         assert!(AddonSet::collect(&twice, &KernelCmdline::new(), None, &AbsentVariables).await.is_err());
     }
 
+    /// spec: BW-119
     #[tokio::test]
     async fn arguments_for_a_sealed_uki_are_refused_under_secure_boot() {
         let efi = MemoryVariables::default();

@@ -316,6 +316,7 @@ mod tests {
         (folder, root)
     }
 
+    /// spec: BW-901
     #[test]
     fn a_replacement_that_is_stopped_leaves_the_old_content() {
         let (folder, setup) = root(Faults::none());
@@ -341,6 +342,7 @@ mod tests {
         assert!(root.list("").unwrap().is_empty() && root.list(".").unwrap().is_empty());
     }
 
+    /// spec: BW-902
     #[test]
     fn paths_cannot_leave_the_folder() {
         let (_folder, root) = root(Faults::none());

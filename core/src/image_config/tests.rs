@@ -38,6 +38,7 @@ fn refused<T: std::fmt::Debug>(result: Result<T>, words: &str) {
     assert!(error.to_string().contains(words), "{error}");
 }
 
+/// spec: BW-501
 #[tokio::test]
 async fn kernel_arguments_come_in_the_order_of_file_names() {
     let image = image([
@@ -74,6 +75,7 @@ fn architectures_match_by_either_name() {
     }
 }
 
+/// spec: BW-502
 #[test]
 fn a_malformed_kargs_file_is_named_with_its_line() {
     refused(kargs::parse("kargs.d/1.toml", "# x\nkargs = [", "amd64"), "kargs.d/1.toml, line 2");
@@ -83,6 +85,7 @@ fn a_malformed_kargs_file_is_named_with_its_line() {
     refused(kargs::parse("1.toml", "kargs = ['a=\"b']", "amd64"), "1.toml: kargs");
 }
 
+/// spec: BW-502
 #[test]
 fn unknown_keys_are_found_wherever_they_stand() {
     let known = ["install.kargs", "install.filesystem.root.type"];
@@ -91,6 +94,7 @@ fn unknown_keys_are_found_wherever_they_stand() {
     assert!(kargs::parse("f", "kargs = ['a']\nfuture = true", "amd64").is_ok());
 }
 
+/// spec: BW-501
 #[tokio::test]
 async fn later_install_files_win_and_arguments_add_up() {
     let image = image([
@@ -131,6 +135,7 @@ fn every_install_key_is_read() {
     assert_eq!(defaults.default_block(), BlockSetup::Direct);
 }
 
+/// spec: BW-502
 #[test]
 fn a_malformed_install_file_is_named() {
     for (text, words) in [

@@ -180,6 +180,7 @@ pub struct PinnedImage {
 mod tests {
     use super::*;
 
+    /// spec: BW-506
     #[test]
     fn every_transport_reads_back_what_it_prints() {
         for text in ["docker://h/n:t", "oci:/p:t", "oci-archive:/p.tar", "containers-storage:localhost/x"] {
@@ -193,6 +194,7 @@ mod tests {
         assert_eq!((image.transport(), image.name()), (Transport::Registry, "localhost:5000/os:1"));
     }
 
+    /// spec: BW-506
     #[test]
     fn a_transport_that_cannot_be_read_is_named_in_the_error() {
         let error = "docker-archive:/x.tar".parse::<ImageReference>().unwrap_err();

@@ -11,6 +11,7 @@ use bootwright_core::{
 
 use super::support::{installed, origin, published, stored, upgrade};
 
+/// spec: BW-121
 #[tokio::test]
 async fn an_image_without_a_kernel_leaves_nothing_behind() {
     let (machine, one) = installed().await;
@@ -25,6 +26,7 @@ async fn an_image_without_a_kernel_leaves_nothing_behind() {
     assert!(status.staged.is_none() && status.interrupted.is_none());
 }
 
+/// spec: BW-117
 #[tokio::test]
 async fn a_system_of_somebody_else_is_not_upgraded() {
     let machine = FakeMachine::new().unwrap();
@@ -33,6 +35,7 @@ async fn a_system_of_somebody_else_is_not_upgraded() {
     assert_eq!(error.kind(), ErrorKind::NotFound);
 }
 
+/// spec: BW-117
 #[tokio::test]
 async fn rolling_back_with_one_deployment_says_that_there_is_no_other() {
     let (machine, one) = installed().await;
@@ -41,6 +44,7 @@ async fn rolling_back_with_one_deployment_says_that_there_is_no_other() {
     assert_eq!(published(&machine).await.unwrap(), [one]);
 }
 
+/// spec: BW-115
 #[tokio::test]
 async fn a_second_command_while_one_runs_is_refused_as_busy() {
     let (machine, _one) = installed().await;
@@ -52,6 +56,7 @@ async fn a_second_command_while_one_runs_is_refused_as_busy() {
     machine.engine(&Faults::none()).unwrap().gc().await.unwrap();
 }
 
+/// spec: BW-114
 #[tokio::test]
 async fn a_full_boot_partition_is_told_with_numbers_and_changes_nothing() {
     let (machine, one) = installed().await;
@@ -89,6 +94,7 @@ fn unified(embedded: &str) -> BootArtifacts {
     BootArtifacts { kernel, root_args: "tree=a".parse().unwrap() }
 }
 
+/// spec: BW-008, BW-306
 #[test]
 fn a_uki_that_names_another_root_is_refused() {
     for embedded in ["tree=b", "quiet", "tree=a tree=b"] {
@@ -98,6 +104,7 @@ fn a_uki_that_names_another_root_is_refused() {
     compatible(&unified("quiet tree=a"), &ArgumentSources::default(), ALL).unwrap();
 }
 
+/// spec: BW-119
 #[test]
 fn user_arguments_on_a_sealed_uki_are_unsupported_not_dropped() {
     let sources = ArgumentSources { user: "debug".parse().unwrap(), ..ArgumentSources::default() };
@@ -105,6 +112,7 @@ fn user_arguments_on_a_sealed_uki_are_unsupported_not_dropped() {
     compatible(&unified("tree=a debug"), &sources, ALL).unwrap();
 }
 
+/// spec: BW-006, BW-118
 #[test]
 fn a_kernel_format_that_the_loader_lacks_is_unsupported() {
     let no_split = BootloaderCapabilities { split_kernels: false, ..ALL };
@@ -114,6 +122,7 @@ fn a_kernel_format_that_the_loader_lacks_is_unsupported() {
     assert_eq!(compatible(&unified("tree=a"), &none, no_unified).unwrap_err().kind(), ErrorKind::Unsupported);
 }
 
+/// spec: BW-008, BW-120
 #[test]
 fn arguments_cannot_choose_another_tree() {
     for sources in [

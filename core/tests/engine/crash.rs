@@ -78,6 +78,7 @@ async fn mutations(case: &Case) -> u64 {
     faults.count()
 }
 
+/// spec: BW-001, BW-004
 #[tokio::test]
 async fn whenever_power_is_cut_the_machine_boots_and_recovers() {
     for case in CASES {
@@ -99,6 +100,7 @@ async fn whenever_power_is_cut_the_machine_boots_and_recovers() {
     }
 }
 
+/// spec: BW-001, BW-005
 #[tokio::test]
 async fn a_second_cut_during_recovery_changes_nothing_about_the_outcome() {
     for case in CASES {

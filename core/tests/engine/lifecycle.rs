@@ -10,6 +10,7 @@ use super::support::{
     install_request, installed, origin, published, reboot, stage, stored, upgrade, upgraded,
 };
 
+/// spec: BW-002, BW-101
 #[tokio::test]
 async fn a_staged_deployment_boots_only_after_shutdown() {
     let (mut machine, one) = installed().await;
@@ -19,6 +20,7 @@ async fn a_staged_deployment_boots_only_after_shutdown() {
     assert_eq!(published(&machine).await.unwrap(), [two, one]);
 }
 
+/// spec: BW-202
 #[tokio::test]
 async fn local_changes_in_etc_made_after_staging_are_kept() {
     let (mut machine, one) = installed().await;
@@ -29,6 +31,7 @@ async fn local_changes_in_etc_made_after_staging_are_kept() {
     assert_eq!(machine.etc(&two).get("default").map(String::as_str), Some("2"));
 }
 
+/// spec: BW-102
 #[tokio::test]
 async fn rollback_boots_the_previous_deployment_and_makes_no_backend_write() {
     let (mut machine, one, two) = upgraded().await;
@@ -44,6 +47,7 @@ async fn rollback_boots_the_previous_deployment_and_makes_no_backend_write() {
     assert_eq!(stored(&machine).await.len(), 2, "the way forward is still there: {two}");
 }
 
+/// spec: BW-103
 #[tokio::test]
 async fn a_second_rollback_before_the_reboot_undoes_the_first() {
     let (machine, one, two) = upgraded().await;
@@ -56,6 +60,7 @@ async fn a_second_rollback_before_the_reboot_undoes_the_first() {
     assert!(!engine.status().await.unwrap().rollback_queued);
 }
 
+/// spec: BW-103
 #[tokio::test]
 async fn rolling_forward_after_a_rollback_works() {
     let (mut machine, one, two) = upgraded().await;
@@ -65,6 +70,7 @@ async fn rolling_forward_after_a_rollback_works() {
     assert_eq!(reboot(&mut machine).await, two);
 }
 
+/// spec: BW-104
 #[tokio::test]
 async fn rollback_drops_what_was_staged() {
     let (mut machine, one, _two) = upgraded().await;
@@ -74,6 +80,7 @@ async fn rollback_drops_what_was_staged() {
     assert!(machine.engine(&Faults::none()).unwrap().status().await.unwrap().staged.is_none());
 }
 
+/// spec: BW-105
 #[tokio::test]
 async fn a_good_boot_removes_what_nothing_needs() {
     let (mut machine, one, two) = upgraded().await;
@@ -84,6 +91,7 @@ async fn a_good_boot_removes_what_nothing_needs() {
     assert_eq!(published(&machine).await.unwrap(), [three, two]);
 }
 
+/// spec: BW-105
 #[tokio::test]
 async fn a_pinned_deployment_outlives_two_upgrades_and_gc() {
     let (mut machine, one, _two) = upgraded().await;
@@ -97,6 +105,7 @@ async fn a_pinned_deployment_outlives_two_upgrades_and_gc() {
     assert!(published(&machine).await.unwrap().contains(&one));
 }
 
+/// spec: BW-106
 #[tokio::test]
 async fn check_writes_nothing() {
     let (machine, _one) = installed().await;
@@ -108,6 +117,7 @@ async fn check_writes_nothing() {
     assert_eq!(nothing_allowed.count(), 0);
 }
 
+/// spec: BW-107
 #[tokio::test]
 async fn an_unchanged_image_is_not_staged_again() {
     let (machine, _one) = installed().await;
@@ -116,6 +126,7 @@ async fn an_unchanged_image_is_not_staged_again() {
     assert!(matches!(outcome, UpdateOutcome::UpToDate(_)), "{outcome:?}");
 }
 
+/// spec: BW-108
 #[tokio::test]
 async fn a_download_waits_until_it_is_asked_for() {
     let (mut machine, one) = installed().await;
@@ -129,6 +140,7 @@ async fn a_download_waits_until_it_is_asked_for() {
     assert_eq!(reboot(&mut machine).await, two);
 }
 
+/// spec: BW-109
 #[tokio::test]
 async fn switching_follows_the_new_origin_from_then_on() {
     let (mut machine, _one) = installed().await;
@@ -142,6 +154,7 @@ async fn switching_follows_the_new_origin_from_then_on() {
     assert_eq!((now.id, now.origin), (booted, other));
 }
 
+/// spec: BW-110
 #[tokio::test]
 async fn kernel_arguments_of_the_machine_are_kept_across_an_upgrade() {
     let (machine, _one, two) = upgraded().await;
@@ -151,6 +164,7 @@ async fn kernel_arguments_of_the_machine_are_kept_across_an_upgrade() {
     assert!(cmdline.contains("root=UUID=1") && cmdline.contains(&format!("fake={two}")), "{cmdline}");
 }
 
+/// spec: BW-111
 #[tokio::test]
 async fn a_power_cut_before_shutdown_is_reported_and_the_deployment_stays_staged() {
     let (mut machine, one) = installed().await;
@@ -162,6 +176,7 @@ async fn a_power_cut_before_shutdown_is_reported_and_the_deployment_stays_staged
     assert_eq!(reboot(&mut machine).await, two);
 }
 
+/// spec: BW-112
 #[tokio::test]
 async fn a_new_deployment_is_counted_until_it_is_confirmed() {
     let (mut machine, _one) = installed().await;
@@ -186,6 +201,7 @@ async fn a_new_deployment_is_counted_until_it_is_confirmed() {
     assert!(tries(&machine).await.is_none());
 }
 
+/// spec: BW-113
 #[tokio::test]
 async fn the_oldest_unused_deployment_gives_way_when_room_is_short() {
     let (mut machine, one, two) = upgraded().await;
@@ -202,6 +218,7 @@ async fn stage_with_short_room(
     stage(machine, "3").await
 }
 
+/// spec: BW-116
 #[tokio::test]
 async fn installing_twice_is_refused() {
     let (machine, _one) = installed().await;

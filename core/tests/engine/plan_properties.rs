@@ -89,6 +89,7 @@ fn kept(steps: &[Step]) -> Vec<&BTreeSet<DeploymentId>> {
 }
 
 proptest! {
+    /// spec: BW-001
     #[test]
     fn what_runs_the_default_and_pins_are_never_deleted(observed in observed(), operation in operations()) {
         let Ok(steps) = plan(&operation, &observed) else { return Ok(()) };
@@ -103,6 +104,7 @@ proptest! {
         }
     }
 
+    /// spec: BW-003
     #[test]
     fn nothing_is_deleted_before_the_switch(observed in observed(), operation in operations()) {
         let Ok(steps) = plan(&operation, &observed) else { return Ok(()) };
@@ -113,6 +115,7 @@ proptest! {
         }
     }
 
+    /// spec: BW-001
     #[test]
     fn a_publication_keeps_what_runs_bootable(observed in observed(), operation in operations()) {
         let Ok(steps) = plan(&operation, &observed) else { return Ok(()) };
@@ -127,6 +130,7 @@ proptest! {
         }
     }
 
+    /// spec: BW-004, BW-103
     #[test]
     fn a_rollback_never_leads_to_a_broken_entry_or_a_missing_tree(observed in observed()) {
         let Ok(steps) = plan(&Operation::Rollback, &observed) else { return Ok(()) };
@@ -136,6 +140,7 @@ proptest! {
         prop_assert!(!steps.iter().any(|step| matches!(step, Step::Fetch | Step::Prepare | Step::Finalize(_))));
     }
 
+    /// spec: BW-108
     #[test]
     fn a_download_on_hold_is_never_finalised(mut observed in observed()) {
         if let Some(staged) = &mut observed.staged {

@@ -145,6 +145,7 @@ mod tests {
         RootArgument { algorithm, digest: hex(c, algorithm), verity_required: true }
     }
 
+    /// spec: BW-313
     #[test]
     fn both_spellings_name_the_same_root() {
         for (algorithm, name) in [(Algorithm::Sha256, "sha256"), (Algorithm::Sha512, "sha512")] {
@@ -165,6 +166,7 @@ mod tests {
         }
     }
 
+    /// spec: BW-602
     #[test]
     fn a_question_mark_makes_verity_optional() {
         let digest = hex('b', Algorithm::Sha256);
@@ -173,6 +175,7 @@ mod tests {
         }
     }
 
+    /// spec: BW-603
     #[test]
     fn without_an_argument_there_is_no_root() {
         for cmdline in ["", "\n", "root=LABEL=x quiet", "composefs", "xcomposefs=1", "composefs.other=1"] {
@@ -180,6 +183,7 @@ mod tests {
         }
     }
 
+    /// spec: BW-603
     #[test]
     fn a_malformed_argument_is_an_error_even_beside_a_good_one() {
         let digest = hex('c', Algorithm::Sha256);
@@ -201,6 +205,7 @@ mod tests {
         }
     }
 
+    /// spec: BW-008, BW-603
     #[test]
     fn arguments_that_disagree_are_an_error() {
         let (one, other) = (hex('d', Algorithm::Sha256), hex('e', Algorithm::Sha256));

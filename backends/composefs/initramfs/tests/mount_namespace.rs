@@ -129,6 +129,7 @@ fn run(command: &mut Command) {
 }
 
 /// Needs root.
+/// spec: BW-601
 #[test]
 fn the_image_is_the_root_and_cannot_be_written() {
     let disk = Disk::make(false);
@@ -143,6 +144,7 @@ fn the_image_is_the_root_and_cannot_be_written() {
 }
 
 /// Needs root.
+/// spec: BW-604
 #[test]
 fn etc_is_the_deployments_own_and_writable_though_the_disk_was_mounted_read_only() {
     let disk = Disk::make(false);
@@ -167,6 +169,7 @@ fn etc_with_upper_and_work_is_an_overlay_over_the_images_own() {
 }
 
 /// Needs root.
+/// spec: BW-604
 #[test]
 fn var_is_the_stateroots_and_writable() {
     let disk = Disk::make(false);
@@ -178,6 +181,7 @@ fn var_is_the_stateroots_and_writable() {
 }
 
 /// Needs root.
+/// spec: BW-604
 #[test]
 fn the_physical_root_is_read_only_until_someone_remounts_it() {
     let disk = Disk::make(false);
@@ -196,6 +200,7 @@ fn both_spellings_of_the_argument_mount_the_same_root() {
 }
 
 /// Needs root.
+/// spec: BW-008, BW-602
 #[test]
 fn without_fs_verity_a_strict_argument_mounts_nothing() {
     let disk = Disk::make(false);
@@ -203,6 +208,7 @@ fn without_fs_verity_a_strict_argument_mounts_nothing() {
 }
 
 /// Needs root.
+/// spec: BW-009, BW-603
 #[test]
 fn a_wrong_or_missing_argument_mounts_nothing() {
     let disk = Disk::make(false);
@@ -213,6 +219,7 @@ fn a_wrong_or_missing_argument_mounts_nothing() {
 }
 
 /// Needs root.
+/// spec: BW-605
 #[test]
 fn a_missing_state_folder_takes_everything_down_again() {
     let disk = Disk::make(false);
@@ -224,6 +231,7 @@ fn a_missing_state_folder_takes_everything_down_again() {
 }
 
 /// Needs root.
+/// spec: BW-605
 #[test]
 fn a_var_link_cannot_lead_out_of_the_physical_root() {
     let disk = Disk::make(false);
@@ -255,6 +263,7 @@ fn in_a_boot_the_new_root_replaces_the_physical_one() {
 }
 
 /// As in a boot that must not go on: the raw root is gone too. Needs root.
+/// spec: BW-009
 #[test]
 fn in_a_boot_that_is_refused_the_raw_root_is_taken_away() {
     let disk = Disk::make(false);

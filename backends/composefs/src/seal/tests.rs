@@ -49,6 +49,7 @@ fn composefs_digest<H: FsVerityHashValue>(data: &[u8]) -> Vec<u8> {
     hex::decode(compute_verity::<H>(data).to_hex()).expect("hex")
 }
 
+/// spec: BW-312
 #[test]
 fn digests_equal_those_of_the_composefs_crate() {
     for size in SIZES {
@@ -149,6 +150,7 @@ fn run(command: &mut Command) -> String {
 }
 
 /// Needs root.
+/// spec: BW-312
 #[test]
 fn a_sealed_disk_is_clean_and_every_object_has_the_flag_and_its_size() {
     let mut disk = Disk::make("verity");
@@ -230,6 +232,7 @@ fn an_object_that_imitates_sealed_metadata_is_sealed_whole() {
 }
 
 /// Needs root.
+/// spec: BW-703
 #[test]
 fn a_mounted_file_system_is_not_touched() {
     let mut disk = Disk::make("verity");

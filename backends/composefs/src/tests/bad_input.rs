@@ -25,6 +25,7 @@ async fn refused(host: &Host, image: &ImageSummary, kind: ErrorKind) {
     );
 }
 
+/// spec: BW-301
 #[tokio::test]
 async fn a_layer_with_a_changed_byte_is_an_integrity_error() {
     for plain in [false, true] {
@@ -50,6 +51,7 @@ async fn a_plain_layer_whose_headers_are_destroyed_is_an_integrity_error() {
     refused(&host, &image, ErrorKind::Integrity).await;
 }
 
+/// spec: BW-302
 #[tokio::test]
 async fn a_truncated_layer_is_refused_as_incomplete() {
     for plain in [false, true] {
@@ -100,6 +102,7 @@ fn with_layer(host: &Host, blob: &[u8], unpacked: &[u8]) -> ImageSummary {
     image.finish(&host.images("v1"), summary.layers)
 }
 
+/// spec: BW-302
 #[tokio::test]
 async fn malformed_layers_with_right_digests_are_invalid_input() {
     let tar = tar_of(&[Entry::File("usr/a", big("a")), Entry::File("usr/b", big("b"))]);
@@ -120,6 +123,7 @@ async fn malformed_layers_with_right_digests_are_invalid_input() {
     }
 }
 
+/// spec: BW-301
 #[tokio::test]
 async fn a_layer_that_unpacks_to_something_else_is_an_integrity_error() {
     let tar = tar_of(&[Entry::File("usr/a", big("a"))]);
@@ -130,6 +134,7 @@ async fn a_layer_that_unpacks_to_something_else_is_an_integrity_error() {
     assert_eq!(error.kind(), ErrorKind::Integrity, "{error:?}");
 }
 
+/// spec: BW-301
 #[tokio::test]
 async fn a_changed_manifest_or_configuration_is_an_integrity_error() {
     for which in ["manifest", "config"] {
@@ -158,6 +163,7 @@ async fn an_artifact_that_is_no_image_is_invalid_input() {
     assert!(error.kind() == ErrorKind::InvalidInput && error.hint().is_some(), "{error:?}");
 }
 
+/// spec: BW-314
 #[tokio::test]
 async fn a_layer_that_climbs_out_of_the_tree_deploys_nothing_outside() {
     let host = Host::initialized().await;

@@ -58,6 +58,7 @@ async fn a_tree_can_be_read_without_mounting_it() {
     assert!(tree.open("etc/nothing").await.unwrap().is_none());
 }
 
+/// spec: BW-303
 #[tokio::test]
 async fn fetching_twice_transfers_nothing_the_second_time() {
     let host = Host::initialized().await;
@@ -74,6 +75,7 @@ async fn fetching_twice_transfers_nothing_the_second_time() {
     assert_eq!(host.backend().estimate(&image).await.unwrap().download, 0);
 }
 
+/// spec: BW-303
 #[tokio::test]
 async fn a_shared_layer_is_not_transferred_again() {
     let host = Host::initialized().await;
@@ -85,6 +87,7 @@ async fn a_shared_layer_is_not_transferred_again() {
     assert_eq!(recorder.transferred(), image.layers[2].size);
 }
 
+/// spec: BW-304
 #[tokio::test]
 async fn preparing_again_gives_the_same_deployment() {
     let host = Host::initialized().await;
@@ -94,6 +97,7 @@ async fn preparing_again_gives_the_same_deployment() {
     assert_eq!(host.backend().deployments().await.unwrap(), [first]);
 }
 
+/// spec: BW-305
 #[tokio::test]
 async fn another_kernel_is_another_deployment() {
     let host = Host::initialized().await;
@@ -104,6 +108,7 @@ async fn another_kernel_is_another_deployment() {
     assert_eq!(host.backend().deployments().await.unwrap().len(), 2);
 }
 
+/// spec: BW-201, BW-202
 #[tokio::test]
 async fn local_changes_in_etc_survive_and_new_defaults_arrive() {
     let host = Host::initialized().await;
@@ -131,6 +136,7 @@ async fn local_changes_in_etc_survive_and_new_defaults_arrive() {
     assert!(!host.path(&format!("{merged}.new")).exists());
 }
 
+/// spec: BW-310
 #[tokio::test]
 async fn var_is_seeded_once_and_shared() {
     let host = Host::initialized().await;
@@ -142,6 +148,7 @@ async fn var_is_seeded_once_and_shared() {
     assert!(!host.path("state/os/default/var/lib/seeded").exists());
 }
 
+/// spec: BW-313
 #[tokio::test]
 async fn the_command_line_tells_what_is_booted_in_both_forms() {
     let host = Host::initialized().await;
@@ -157,6 +164,7 @@ async fn the_command_line_tells_what_is_booted_in_both_forms() {
     }
 }
 
+/// spec: BW-121
 #[tokio::test]
 async fn an_image_without_a_kernel_is_refused_with_a_hint() {
     let host = Host::initialized().await;
@@ -167,6 +175,7 @@ async fn an_image_without_a_kernel_is_refused_with_a_hint() {
     assert!(host.backend().deployments().await.unwrap().is_empty());
 }
 
+/// spec: BW-121
 #[tokio::test]
 async fn two_kernels_are_refused_by_name() {
     let host = Host::initialized().await;
@@ -181,6 +190,7 @@ async fn two_kernels_are_refused_by_name() {
     assert!(error.message().contains("6.1.0") && error.message().contains("6.2.0"), "{error}");
 }
 
+/// spec: BW-006, BW-307
 #[tokio::test]
 async fn without_fs_verity_a_store_that_demands_it_is_refused_before_anything_is_written() {
     let host = Host::new();

@@ -109,6 +109,7 @@ fn rerun(test: &str, home: &Path, port: u16) {
     assert!(status.success(), "{name} failed");
 }
 
+/// spec: BW-303
 #[test]
 fn an_image_is_fetched_by_digest_and_only_once() {
     with_registry("an_image_is_fetched_by_digest_and_only_once", async |registry| {
@@ -134,6 +135,7 @@ fn a_fetch_from_a_registry_and_from_a_layout_give_the_same_root() {
     });
 }
 
+/// spec: BW-303
 #[test]
 fn what_arrived_before_a_transfer_stopped_is_kept() {
     with_registry("what_arrived_before_a_transfer_stopped_is_kept", async |registry| {
@@ -154,6 +156,7 @@ fn what_arrived_before_a_transfer_stopped_is_kept() {
     });
 }
 
+/// spec: BW-301
 #[test]
 fn a_damaged_layer_in_a_registry_is_an_integrity_error() {
     with_registry("a_damaged_layer_in_a_registry_is_an_integrity_error", async |registry| {
@@ -170,6 +173,7 @@ fn a_damaged_layer_in_a_registry_is_an_integrity_error() {
     });
 }
 
+/// spec: BW-507
 #[test]
 fn a_registry_that_does_not_answer_or_lacks_the_image_is_told_apart() {
     with_registry("a_registry_that_does_not_answer_or_lacks_the_image_is_told_apart", async |registry| {

@@ -29,6 +29,7 @@ fn only(deployment: &Deployment) -> BTreeSet<DeploymentId> {
     BTreeSet::from([deployment.id.clone()])
 }
 
+/// spec: BW-308
 #[tokio::test]
 async fn exactly_what_is_not_kept_goes() {
     let host = Host::initialized().await;
@@ -46,6 +47,7 @@ async fn exactly_what_is_not_kept_goes() {
     host.backend().boot_artifacts(&second.id).await.unwrap();
 }
 
+/// spec: BW-304
 #[tokio::test]
 async fn cleaning_up_twice_removes_nothing_the_second_time() {
     let host = Host::initialized().await;
@@ -68,6 +70,7 @@ async fn an_image_that_was_fetched_only_survives_until_the_next_clean_up() {
     assert_eq!(host.backend().estimate(&image).await.unwrap().layers_missing, 1, "the shared layers stay");
 }
 
+/// spec: BW-308
 #[tokio::test]
 async fn keeping_nothing_is_refused_and_deletes_nothing() {
     let host = Host::initialized().await;
@@ -78,6 +81,7 @@ async fn keeping_nothing_is_refused_and_deletes_nothing() {
     assert_eq!(snapshot(&host.sysroot()), before);
 }
 
+/// spec: BW-309
 #[tokio::test]
 async fn images_that_others_named_are_left_alone() {
     let host = Host::initialized().await;
@@ -92,6 +96,7 @@ async fn images_that_others_named_are_left_alone() {
     assert_eq!(host.backend().estimate(&host.image("v1", &version("1"))).await.unwrap().layers_missing, 0);
 }
 
+/// spec: BW-004
 #[tokio::test]
 async fn a_clean_up_that_stops_anywhere_leaves_what_is_kept_whole_and_can_be_finished() {
     for n in 0.. {

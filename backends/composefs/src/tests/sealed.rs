@@ -92,6 +92,7 @@ fn plugin() -> &'static registry::BackendPlugin {
     registry::backend("composefs").unwrap()
 }
 
+/// spec: BW-312
 #[tokio::test]
 async fn an_install_on_ext4_ends_with_every_object_sealed() {
     let mut disk = Disk::ext4();
@@ -126,6 +127,7 @@ async fn an_install_on_ext4_ends_with_every_object_sealed() {
     }
 }
 
+/// spec: BW-006, BW-307
 #[tokio::test]
 async fn file_systems_that_cannot_be_sealed_are_refused_before_anything_is_written() {
     for mkfs in [&["mkfs.ext4", "-q", "-O", "^verity"][..], &["mkfs.xfs", "-q"][..]] {
@@ -139,6 +141,7 @@ async fn file_systems_that_cannot_be_sealed_are_refused_before_anything_is_writt
     }
 }
 
+/// spec: BW-315
 #[tokio::test]
 async fn a_full_disk_is_no_space_and_leaves_no_deployment() {
     let disk = Disk::ext4();

@@ -60,6 +60,7 @@ async fn a_sealed_uki_comes_before_the_split_kernel_and_does_not_change_the_root
     assert_eq!(uki.sha256.short(), digest);
 }
 
+/// spec: BW-305
 #[tokio::test]
 async fn two_ukis_of_one_root_are_two_deployments_that_share_etc() {
     let host = Host::initialized().await;
@@ -83,6 +84,7 @@ async fn refused(cmdline: &str, kind: ErrorKind) {
     assert!(host.backend().deployments().await.unwrap().is_empty());
 }
 
+/// spec: BW-306
 #[tokio::test]
 async fn a_uki_that_names_another_root_or_none_is_an_integrity_error() {
     let root = root_of(&Image::bootable("1")).await;
@@ -101,6 +103,7 @@ async fn a_uki_sealed_with_another_hash_is_named_as_such() {
     refused(&format!("composefs=?{}", "a".repeat(128)), ErrorKind::Unsupported).await;
 }
 
+/// spec: BW-307
 #[tokio::test]
 async fn a_uki_that_demands_more_than_the_store_can_give_is_unsupported() {
     let root = root_of(&Image::bootable("1")).await;
@@ -135,6 +138,7 @@ fn second_format(host: &Host, manifest: &bootwright_core::model::Digest) -> Stri
     tree.compute_image_id(FormatVersion::V2).to_hex()
 }
 
+/// spec: BW-121
 #[tokio::test]
 async fn several_ukis_or_a_file_that_is_none_are_invalid_input() {
     let several = with_uki(Image::bootable("1"), PATH, "quiet", "k")

@@ -45,11 +45,13 @@ fn check(base: &[&str], local: &[&str], new: &[&str], result: &[&str], conflicts
     report
 }
 
+/// spec: BW-201
 #[test]
 fn an_unchanged_file_becomes_the_new_default() {
     check(&["f=1"], &["f=1"], &["f=2", "g=1"], &["f=2", "g=1"], &[]);
 }
 
+/// spec: BW-202
 #[test]
 fn a_changed_file_stays_and_is_counted() {
     let report = check(
@@ -62,6 +64,7 @@ fn a_changed_file_stays_and_is_counted() {
     assert_eq!((report.kept, report.deleted), (2, 0));
 }
 
+/// spec: BW-202
 #[test]
 fn a_deletion_is_repeated_and_counted() {
     let report = check(&["f=1"], &[], &["f=1"], &[], &[]);
@@ -73,6 +76,7 @@ fn a_file_that_both_sides_deleted_is_not_counted() {
     assert_eq!(check(&["f=1"], &[], &[], &[], &[]).deleted, 0);
 }
 
+/// spec: BW-203
 #[test]
 fn a_file_that_both_sides_changed_stays_local_and_is_a_conflict() {
     check(&["f=1"], &["f=mine"], &["f=2"], &["f=mine"], &["f"]);
@@ -93,6 +97,7 @@ fn different_additions_of_one_name_are_a_conflict() {
     check(&[], &["f=mine"], &["f=2"], &["f=mine"], &["f"]);
 }
 
+/// spec: BW-203, BW-204
 #[test]
 fn a_local_mode_and_a_new_content_are_a_conflict() {
     let (merged, report) = merge(&tree(&["f=1!644"]), &tree(&["f=1!600"]), &tree(&["f=2!644"]));
@@ -124,6 +129,7 @@ fn a_deleted_default_folder_stays_for_a_changed_file_which_is_a_conflict() {
     );
 }
 
+/// spec: BW-204
 #[test]
 fn a_changed_file_whose_default_became_a_folder_stays_a_file() {
     check(&["f=1"], &["f=mine"], &["f/", "f/a=1", "f/b/"], &["f=mine"], &["f"]);
@@ -173,6 +179,7 @@ fn new_files_arrive_in_a_folder_that_local_added_too() {
     check(&[], &["d/", "d/own=1"], &["d/", "d/new=1"], &["d/", "d/new=1", "d/own=1"], &[]);
 }
 
+/// spec: BW-204
 #[test]
 fn a_changed_link_target_stays() {
     check(&["tz->UTC"], &["tz->Paris"], &["tz->UTC", "n=1"], &["n=1", "tz->Paris"], &[]);

@@ -53,6 +53,7 @@ fn default_etc(path: &Path) {
     symlink("../usr/share/zoneinfo/UTC", path.join("localtime")).unwrap();
 }
 
+/// spec: BW-204
 #[test]
 fn a_merged_folder_reads_back_with_everything_that_both_sides_set() {
     if !am_root() {

@@ -99,6 +99,7 @@ fn reported_here_or_above(conflicts: &[String], path: &Path) -> bool {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
+    /// spec: BW-201
     #[test]
     fn without_local_changes_the_new_default_is_the_result([base, _, new] in trees()) {
         let (result, report) = merge(&base, &base, &new);
@@ -120,6 +121,7 @@ proptest! {
         prop_assert!(report.conflicts.is_empty());
     }
 
+    /// spec: BW-205
     #[test]
     fn merging_again_changes_nothing([base, local, new] in trees()) {
         let (once, _) = merge(&base, &local, &new);
@@ -135,6 +137,7 @@ proptest! {
         }
     }
 
+    /// spec: BW-202
     #[test]
     fn every_local_only_change_survives([base, local, new] in trees()) {
         let (result, _) = merge(&base, &local, &new);
@@ -146,6 +149,7 @@ proptest! {
         }
     }
 
+    /// spec: BW-203
     #[test]
     fn what_both_changed_differently_is_local_and_reported([base, local, new] in trees()) {
         let (result, report) = merge(&base, &local, &new);
@@ -160,6 +164,7 @@ proptest! {
 
     /// The converse: a new default is missing from the result only where a conflict says so, but for a folder that
     /// had to stay because local things are in it.
+    /// spec: BW-206
     #[test]
     fn every_default_that_is_not_in_force_is_reported([base, local, new] in trees()) {
         let (result, report) = merge(&base, &local, &new);
@@ -172,6 +177,7 @@ proptest! {
         }
     }
 
+    /// spec: BW-206
     #[test]
     fn nothing_is_reported_without_a_reason([base, local, new] in trees()) {
         let (result, report) = merge(&base, &local, &new);

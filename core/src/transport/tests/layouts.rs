@@ -56,6 +56,7 @@ async fn this_machines_architecture_is_the_default_and_kernel_names_are_understo
     assert_eq!(inspect(&reference, Some("aarch64")).await.unwrap().architecture, "arm64");
 }
 
+/// spec: BW-503
 #[test]
 fn no_layer_is_opened() {
     let layout = Layout::with_one_image();
@@ -99,6 +100,7 @@ fn a_list_in_a_list_is_followed_and_endless_lists_are_not() {
     refused(&layout.reference("6"), ErrorKind::InvalidInput, "lists");
 }
 
+/// spec: BW-504
 #[test]
 fn another_architecture_is_unsupported_and_both_are_named() {
     let mut layout = Layout::new();
@@ -109,6 +111,7 @@ fn another_architecture_is_unsupported_and_both_are_named() {
     refused(&layout.reference("list"), ErrorKind::Unsupported, "arm64, s390x, and this machine is amd64");
 }
 
+/// spec: BW-507
 #[test]
 fn what_is_not_there_is_named_with_what_there_is() {
     let layout = Layout::with_one_image();
@@ -132,6 +135,7 @@ fn a_folder_that_is_no_layout_says_so() {
     refused(&reference, ErrorKind::NotFound, "no image");
 }
 
+/// spec: BW-505
 #[test]
 fn a_changed_or_missing_document_is_an_integrity_error() {
     let layout = Layout::with_one_image();
@@ -144,6 +148,7 @@ fn a_changed_or_missing_document_is_an_integrity_error() {
     refused(&layout.reference("v1"), ErrorKind::Integrity, "incomplete");
 }
 
+/// spec: BW-505
 #[test]
 fn a_document_of_the_wrong_length_is_an_integrity_error() {
     let mut layout = Layout::new();

@@ -104,6 +104,7 @@ fn a_list_in_a_registry_is_resolved_by_architecture() {
     assert_ne!(found.manifest_digest, digest(layout.manifest()), "that is the list's digest");
 }
 
+/// spec: BW-507
 #[test]
 fn a_tag_or_repository_that_does_not_exist_is_not_found() {
     let layout = Layout::with_one_image();
@@ -114,6 +115,7 @@ fn a_tag_or_repository_that_does_not_exist_is_not_found() {
     }
 }
 
+/// spec: BW-505
 #[test]
 fn a_configuration_that_a_registry_changed_is_an_integrity_error() {
     let layout = Layout::with_one_image();
@@ -124,6 +126,7 @@ fn a_configuration_that_a_registry_changed_is_an_integrity_error() {
     assert_eq!(error.kind(), ErrorKind::Integrity, "{error}");
 }
 
+/// spec: BW-507
 #[test]
 fn a_registry_that_cannot_be_reached_is_an_interruption() {
     let unused = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
