@@ -4,6 +4,9 @@ use std::fmt::Write as _;
 
 use bootwright_core::{Effect, Error};
 
+/// Context key of an install that failed after its first write: its value is the target.
+pub const INCOMPLETE: &str = "incomplete";
+
 /// The text for an error, of several lines, ending without a line feed.
 pub fn describe(error: &Error) -> String {
     let mut text = format!("error: {error}");
@@ -13,7 +16,10 @@ pub fn describe(error: &Error) -> String {
     if let Some(operation) = error.operation() {
         let _ = write!(text, "\n  during: {operation}");
     }
-    let _ = write!(text, "\n{}", effect(error.effect()));
+    let incomplete = error.context().iter().any(|(key, _)| *key == INCOMPLETE);
+    let aftermath =
+        if incomplete { "the new system is not complete and will not boot" } else { effect(error.effect()) };
+    let _ = write!(text, "\n{aftermath}");
     if let Some(hint) = hint(error) {
         let _ = write!(text, "\nhint: {hint}");
     }
@@ -45,6 +51,13 @@ fn hint(error: &Error) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn after_a_failed_install_nobody_is_told_that_it_boots() {
+        let error = Error::internal("x").with_effect(Effect::Committed).with_context(INCOMPLETE, "/dev/x");
+        let text = describe(&error);
+        assert!(text.contains("will not boot") && !text.contains("what boots next"), "{text}");
+    }
 
     #[test]
     fn message_context_effect_and_hint_have_a_line_each() {

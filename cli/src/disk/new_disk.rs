@@ -184,6 +184,11 @@ impl MountedTarget {
         self.esp_partition
     }
 
+    /// Type of the root file system.
+    pub fn filesystem(&self) -> &str {
+        &self.offline.filesystem
+    }
+
     /// UUID of the root file system, as `root=UUID=` takes it.
     pub fn root_uuid(&self) -> String {
         self.root_uuid.to_lower()

@@ -26,6 +26,7 @@ use crate::{
         filesystem::root_maker,
     },
     machine,
+    report::INCOMPLETE,
 };
 
 /// Everything that is known before the disk is touched.
@@ -42,6 +43,7 @@ struct Place {
     root: Root,
     esp: Root,
     esp_partition: Option<PartitionIdentity>,
+    filesystem: String,
     root_uuid: String,
     efi: Arc<dyn EfiVariables>,
     seal_later: bool,
@@ -88,6 +90,7 @@ pub fn to_filesystem(context: &Context<'_>, options: &ToFilesystem) -> Result<()
         root: target.root,
         esp: target.esp,
         esp_partition: target.esp_partition,
+        filesystem,
         root_uuid: target.root_uuid,
         efi: choice.firmware(false),
         seal_later: false,
@@ -109,6 +112,7 @@ fn place(mounted: &MountedTarget, efi: Arc<dyn EfiVariables>, seal_later: bool) 
         root: mounted.root().clone(),
         esp: mounted.esp().clone(),
         esp_partition: Some(mounted.esp_partition()),
+        filesystem: mounted.filesystem().to_owned(),
         root_uuid: mounted.root_uuid(),
         efi,
         seal_later,
@@ -118,11 +122,11 @@ fn place(mounted: &MountedTarget, efi: Arc<dyn EfiVariables>, seal_later: bool) 
 
 /// Whatever step failed: a new disk is not a system until all of them are done.
 fn incomplete(error: Error, target: &Path) -> Error {
-    let error = error.with_effect(Effect::Partial).with_context("incomplete", target.display());
+    let error = error.with_effect(Effect::Partial).with_context(INCOMPLETE, target.display());
     if error.hint().is_some() {
         return error;
     }
-    error.with_hint("the new disk does not boot: remove the cause and install again, with --wipe for a disk")
+    error.with_hint("remove the cause and install again, with --wipe for a disk")
 }
 
 impl<'a> Choice<'a> {
@@ -215,6 +219,7 @@ impl<'a> Choice<'a> {
             },
             machine_args: machine_args.into_iter().collect(),
             user_args: options.karg.iter().cloned().collect(),
+            filesystem: Some(place.filesystem.clone()),
             notes: place.notes.clone(),
         })
     }

@@ -1,14 +1,14 @@
 //! Executing steps: each is repeatable; the journal says what was meant; what boots changes only in [`Run::publish`].
 
 use super::{
-    Engine, Intent, Observed, Operation, StagedRecord, Step, Target, journal::Publication,
+    Engine, Intent, Observed, Operation, StagedRecord, Step, Target, defaults, journal::Publication,
     verbs::ImageRequest,
 };
 use crate::{
     error::{Effect, Error, ErrorKind, Result},
     model::{
-        BootPlan, BootState, DeploymentId, EntrySpec, KernelArtifacts, PlannedEntry, ProgressEvent,
-        PublishedEntry, Removed, SpaceNeed,
+        BootPlan, BootState, DeploymentId, EntrySpec, KernelArtifacts, KernelCmdline, PlannedEntry,
+        ProgressEvent, PublishedEntry, Removed, SpaceNeed,
     },
     tree::TreeReader,
 };
@@ -104,13 +104,26 @@ impl<'a> Run<'a> {
         let parts = &self.engine.parts;
         let deployment = parts.backend.prepare(&request.spec()).await?;
         let mut record = parts.state.record(&deployment.id)?;
-        record.machine_args = request.machine_args.clone();
+        record.machine_args = self.machine_args(&deployment.id).await?;
         record.user_args = request.user_args.clone();
         parts.state.set_record(&deployment.id, &record)?;
         // Better refused now than at shutdown, when nobody looks.
         self.engine.entry_spec(&deployment.id).await?;
         self.prepared = Some(deployment.id);
         Ok(())
+    }
+
+    /// An install asks the image as well; later deployments take over what the first one had.
+    async fn machine_args(&self, id: &DeploymentId) -> Result<KernelCmdline> {
+        let request = self.request()?;
+        if *self.operation != Operation::Install {
+            return Ok(request.machine_args.clone());
+        }
+        let wanted = self.engine.install_defaults(id).await?;
+        for mismatch in defaults::mismatches(&wanted, request.filesystem.as_deref(), &request.stateroot) {
+            tracing::warn!("{mismatch}");
+        }
+        defaults::machine_args(&request.machine_args, &wanted)
     }
 
     async fn stage_record(&mut self, hold: bool) -> Result<()> {

@@ -4,6 +4,7 @@
 //! `docs/spec.md` are the engine's: no plugin can break them by itself, and no plugin is known here by name.
 
 mod compatible;
+mod defaults;
 mod entry;
 mod execute;
 mod journal;

@@ -27,6 +27,8 @@ pub struct InstallRequest {
     pub machine_args: KernelCmdline,
     /// Arguments of the administrator.
     pub user_args: KernelCmdline,
+    /// Type of the root file system, if known: an image that asks for another one is told about.
+    pub filesystem: Option<String>,
     /// A folder outside the disk where the backend leaves notes for the step after unmounting ([`crate::context::OfflineRoot`]).
     pub notes: PathBuf,
 }
@@ -78,6 +80,7 @@ pub(super) struct ImageRequest {
     pub merge_from: Option<DeploymentId>,
     pub machine_args: KernelCmdline,
     pub user_args: KernelCmdline,
+    pub filesystem: Option<String>,
 }
 
 impl ImageRequest {
@@ -113,6 +116,7 @@ impl Engine {
             merge_from: None,
             machine_args: request.machine_args.clone(),
             user_args: request.user_args.clone(),
+            filesystem: request.filesystem.clone(),
         };
         self.parts.state.set_system(&request.system)?;
         self.announce(&image.summary).await?;
@@ -160,6 +164,7 @@ impl Engine {
             merge_from: Some(base.id.clone()),
             machine_args,
             user_args,
+            filesystem: None,
         })
     }
 
@@ -273,6 +278,7 @@ impl Engine {
             merge_from: None,
             machine_args: KernelCmdline::new(),
             user_args: KernelCmdline::new(),
+            filesystem: None,
         };
         let deployment = backend.prepare(&request.spec()).await?;
         backend.boot_artifacts(&deployment.id).await

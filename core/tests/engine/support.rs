@@ -26,6 +26,7 @@ pub fn install_request() -> InstallRequest {
         },
         machine_args: "root=UUID=1".parse().unwrap(),
         user_args: KernelCmdline::new(),
+        filesystem: None,
         notes: std::env::temp_dir(),
     }
 }
