@@ -11,6 +11,7 @@ mod progress;
 mod registry;
 mod source;
 mod store;
+mod unclean;
 
 use std::sync::Arc;
 

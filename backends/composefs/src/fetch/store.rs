@@ -20,6 +20,7 @@ use super::{
     layer::{self, LayerSpec},
     progress::Events,
     source::Source,
+    unclean,
 };
 use crate::{deploy::refs, errors::LibraryContext};
 
@@ -41,7 +42,10 @@ pub(crate) async fn store<H: FsVerityHashValue>(
             image.layers.iter().for_each(|layer| events.skipped(layer.digest.as_str()));
             stored
         }
-        None => transfer(context, repo, image, events).await?,
+        None => {
+            unclean::begin(context, &**repo, events).await?;
+            transfer(context, repo, image, events).await?
+        }
     };
     events.message("writing the root image");
     let repo = Arc::clone(repo);
@@ -256,5 +260,6 @@ fn finish<H: FsVerityHashValue>(
         .or_kind(ErrorKind::InvalidInput, || "put the layers of the image together".to_owned())?;
     context.sysroot.faults().before("name the fetched image")?;
     composefs_oci::tag_image(repo, manifest, name).context(|| "name the fetched image".to_owned())?;
-    context.sysroot.sync_filesystem()
+    context.sysroot.sync_filesystem()?;
+    unclean::end(context)
 }

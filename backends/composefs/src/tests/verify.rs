@@ -78,6 +78,39 @@ async fn an_install_that_stops_anywhere_is_finished_by_a_second_run() {
     }
 }
 
+#[tokio::test]
+async fn objects_that_a_power_cut_emptied_are_written_again() {
+    let host = Host::initialized().await;
+    let image = host.image("v1", &Image::bootable("1"));
+    // The last mutations of a fetch: everything is written, nothing is said to be durable.
+    let faults = Faults::none().with_log();
+    host_fetch(&Host::initialized().await, &image, faults.clone()).await.unwrap();
+    let named = faults.log().iter().position(|line| line.contains("name the fetched image")).unwrap();
+    host_fetch(&host, &image, Faults::stop_before(named as u64)).await.unwrap_err();
+    let stream_is_gone = |path: &std::path::Path| std::fs::remove_file(path).unwrap();
+    for entry in std::fs::read_dir(host.path("composefs/streams")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_symlink() {
+            stream_is_gone(&path);
+        }
+    }
+    for path in objects(&host) {
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, b"").unwrap();
+    }
+    host.deploy(&image, None).await;
+    let report = host.backend().verify(&Recorder::default()).await.unwrap();
+    assert!(report.problems.is_empty(), "{report:?}");
+}
+
+async fn host_fetch(
+    host: &Host,
+    image: &bootwright_core::model::ImageSummary,
+    faults: Faults,
+) -> bootwright_core::Result<()> {
+    Host::open(host.context_with(faults)).fetch(image, &Recorder::default()).await.map(drop)
+}
+
 async fn install(
     host: &Host,
     backend: &std::sync::Arc<dyn bootwright_core::StorageBackend>,
