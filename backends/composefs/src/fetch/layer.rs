@@ -31,8 +31,8 @@ pub(crate) struct LayerSpec {
     pub digest: Digest,
     /// Digest of what it unpacks to.
     pub diff_id: Digest,
-    /// Size of the blob in bytes.
-    pub size: u64,
+    /// Size of the blob in bytes, if it is known before it is read.
+    pub size: Option<u64>,
 }
 
 /// Where the pieces of a layer's stream are sent to.
@@ -102,7 +102,7 @@ struct Blob<R> {
     source: R,
     hash: Hash,
     read: u64,
-    size: u64,
+    size: Option<u64>,
     progress: LayerProgress,
 }
 
@@ -112,7 +112,7 @@ impl<R: Read> Read for Blob<R> {
         self.hash.update(buffer.get(..n).unwrap_or_default());
         self.read += n as u64;
         self.progress.advance(n as u64);
-        if self.read > self.size {
+        if self.size.is_some_and(|size| self.read > size) {
             return Err(std::io::Error::other("the blob is longer than the manifest says"));
         }
         Ok(n)
@@ -232,10 +232,10 @@ fn conclude(
     spec: &LayerSpec,
     shortage: Shortage,
 ) -> Result<()> {
-    if read < spec.size {
+    if let Some(size) = spec.size.filter(|size| read < *size) {
         let short = std::io::Error::new(
             std::io::ErrorKind::UnexpectedEof,
-            format!("it ends after {read} of {} bytes", spec.size),
+            format!("it ends after {read} of {size} bytes"),
         );
         return Err(stopped(spec, shortage, short));
     }

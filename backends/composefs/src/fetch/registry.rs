@@ -27,8 +27,18 @@ const CONFIG_LIMIT: u64 = 16 << 20;
 pub(crate) struct Registry {
     proxy: ImageProxy,
     image: OpenedImage,
-    /// What the layers are in a local store, which keeps them unpacked.
-    unpacked: Option<Vec<ConvertedLayerInfo>>,
+    layers: Layers,
+}
+
+/// By which names skopeo gives out layers.
+#[derive(Debug)]
+enum Layers {
+    /// By those in the manifest.
+    AsInManifest,
+    /// A local store keeps layers unpacked, and tells their sizes.
+    Described(Vec<ConvertedLayerInfo>),
+    /// A local store keeps them unpacked, and this skopeo does not tell their sizes: before version 1.11.
+    ByContent,
 }
 
 impl Registry {
@@ -38,11 +48,11 @@ impl Registry {
         let name = pinned(reference, manifest);
         let image =
             proxy.open_image(&name).await.map_err(|error| failed(format!("open image {name}"), error))?;
-        let unpacked = match reference.transport() {
-            Transport::ContainersStorage => Some(layers_in_store(&proxy, &image).await?),
-            _ => None,
+        let layers = match reference.transport() {
+            Transport::ContainersStorage => layers_in_store(&proxy, &image).await?,
+            _ => Layers::AsInManifest,
         };
-        Ok(Self { proxy, image, unpacked })
+        Ok(Self { proxy, image, layers })
     }
 
     /// The manifest. skopeo turns a manifest in Docker's format into OCI's: then its digest is not that of these bytes, but of the original.
@@ -84,7 +94,7 @@ impl Registry {
         let spec = self.as_stored(index, spec)?;
         let what = || format!("fetch layer {}", spec.digest);
         let digest: OciDigest = spec.digest.as_str().parse().map_err(|_| Error::internal(what()))?;
-        let opened = self.proxy.get_blob_stream(&self.image, &digest, spec.size).await;
+        let opened = self.proxy.get_blob_stream(&self.image, &digest, spec.size.unwrap_or_default()).await;
         let (reader, driver) = opened.map_err(|error| failed(what(), error))?.into_parts();
         let unpacking = {
             let spec = spec.clone();
@@ -96,26 +106,31 @@ impl Registry {
         let (unpacked, finished) = tokio::join!(unpacking, driver);
         // Our own finding is more precise than what skopeo says of a transfer that we gave up.
         let progress = unpacked.map_err(|error| Error::internal(what()).with_source(error))??;
-        finished.map_err(|error| failed(what(), error))?;
-        Ok(progress)
+        // Without a known size skopeo complains about it at the end; what it gave was checked all the same.
+        match finished {
+            Err(error) if spec.size.is_some() => Err(failed(what(), error)),
+            _ => Ok(progress),
+        }
     }
 
     fn as_stored(&self, index: usize, spec: LayerSpec) -> Result<LayerSpec> {
-        let Some(unpacked) = &self.unpacked else { return Ok(spec) };
-        let info = unpacked
-            .get(index)
-            .ok_or_else(|| Error::integrity("the local store has fewer layers than the image's manifest"))?;
-        Ok(LayerSpec { digest: Digest::new(info.digest.to_string())?, size: info.size, ..spec })
+        match &self.layers {
+            Layers::AsInManifest => Ok(spec),
+            Layers::ByContent => Ok(LayerSpec { digest: spec.diff_id.clone(), size: None, ..spec }),
+            Layers::Described(layers) => {
+                let missing =
+                    || Error::integrity("the local store has fewer layers than the image's manifest");
+                let info = layers.get(index).ok_or_else(missing)?;
+                Ok(LayerSpec { digest: Digest::new(info.digest.to_string())?, size: Some(info.size), ..spec })
+            }
+        }
     }
 }
 
-async fn layers_in_store(proxy: &ImageProxy, image: &OpenedImage) -> Result<Vec<ConvertedLayerInfo>> {
+async fn layers_in_store(proxy: &ImageProxy, image: &OpenedImage) -> Result<Layers> {
     let found =
         proxy.get_layer_info(image).await.map_err(|error| failed("list the layers".to_owned(), error))?;
-    found.ok_or_else(|| {
-        Error::unsupported("this skopeo is too old to read images from containers-storage layer by layer")
-            .with_hint("install skopeo 1.11 or later, or copy the image with `skopeo copy containers-storage:… oci:…`")
-    })
+    Ok(found.map_or(Layers::ByContent, Layers::Described))
 }
 
 /// The image's name for skopeo, with the digest in place of any tag.

@@ -37,15 +37,12 @@ pub(crate) async fn store<H: FsVerityHashValue>(
     events: &Events,
 ) -> Result<()> {
     let name = refs::fetched(&image.manifest_digest);
-    let stored = match stored_already(repo, &image.manifest_digest)? {
-        Some(stored) => {
-            image.layers.iter().for_each(|layer| events.skipped(layer.digest.as_str()));
-            stored
-        }
-        None => {
-            unclean::begin(context, &**repo, events).await?;
-            transfer(context, repo, image, events).await?
-        }
+    let stored = if let Some(stored) = stored_already(repo, &image.manifest_digest)? {
+        image.layers.iter().for_each(|layer| events.skipped(layer.digest.as_str()));
+        stored
+    } else {
+        unclean::begin(context, repo, events).await?;
+        transfer(context, repo, image, events).await?
     };
     events.message("writing the root image");
     let repo = Arc::clone(repo);
@@ -116,7 +113,7 @@ fn specs(manifest: &ImageManifest, config: &ImageConfiguration) -> Result<Vec<La
         Ok(LayerSpec {
             digest: Digest::new(layer.digest().to_string())?,
             diff_id: Digest::new(diff_id.as_str())?,
-            size: layer.size(),
+            size: Some(layer.size()),
         })
     };
     layers.iter().zip(diff_ids).map(spec).collect()
@@ -198,7 +195,7 @@ impl<H: FsVerityHashValue> Job<H> {
             return Ok((spec.diff_id, known));
         }
         self.context.sysroot.faults().before(&format!("import layer {}", spec.digest))?;
-        let progress = self.events.layer(spec.digest.as_str(), spec.size);
+        let progress = self.events.layer(spec.digest.as_str(), spec.size.unwrap_or_default());
         let (sender, stream) = layer::stream();
         let reading = self.source.layer(index, spec.clone(), progress, sender);
         let storing = import_layer(&self.repo, &diff_id, None, stream);

@@ -189,3 +189,26 @@ fn a_registry_that_does_not_answer_or_lacks_the_image_is_told_apart() {
         assert_eq!(host.fetch(&named("os:1")).await.unwrap_err().kind(), ErrorKind::Interrupted);
     });
 }
+
+#[tokio::test]
+async fn an_image_is_read_from_the_local_store_of_podman() {
+    let host = Host::initialized().await;
+    let image = host.image("v1", &Image::bootable("1"));
+    let folder = tempfile::tempdir().unwrap();
+    let (graph, run) = (folder.path().join("graph"), folder.path().join("run"));
+    // The driver that needs nothing from the kernel, in a store of its own (containers-storage(5)).
+    let name = format!("containers-storage:[vfs@{}+{}]localhost/os:1", graph.display(), run.display());
+    let copied = Command::new("skopeo")
+        .args(["copy", "--quiet", &image.reference.to_string(), &name])
+        .output()
+        .unwrap();
+    assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
+    let raw = Command::new("skopeo").args(["inspect", "--raw", &name]).output().unwrap();
+    assert!(raw.status.success());
+    let manifest_digest = super::image::digest_of(&raw.stdout);
+    let stored = ImageSummary { reference: name.parse().unwrap(), manifest_digest, ..image.clone() };
+    let deployment = host.deploy(&stored, None).await;
+    assert_eq!(host.read(&format!("{}/app/default.conf", Host::etc(&deployment.id))), "version=1\n");
+    let report = host.backend().verify(&Recorder::default()).await.unwrap();
+    assert!(report.problems.is_empty(), "{report:?}");
+}

@@ -150,7 +150,7 @@ async fn a_full_disk_is_no_space_and_leaves_no_deployment() {
     backend.initialize().await.unwrap();
     let filler = disk.mount_point().join("filler");
     let mut file = std::fs::File::create(&filler).unwrap();
-    while std::io::Write::write_all(&mut file, &[0; 1 << 16]).is_ok() {}
+    while std::io::Write::write_all(&mut file, &vec![0; 1 << 16]).is_ok() {}
     let big: Vec<u8> = (0..4_u32 << 20).flat_map(u32::to_le_bytes).collect();
     let image = Image::bootable("1").layer(vec![super::image::Entry::File("usr/big", big)]);
     let error = backend.fetch(&host.image("v1", &image), &Recorder::default()).await.unwrap_err();
