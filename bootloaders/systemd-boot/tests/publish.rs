@@ -6,7 +6,7 @@ use std::path::Path;
 
 use bootwright_core::{
     Bootloader, ErrorKind,
-    efi::LOADER_VENDOR,
+    efi::{EfiVariables, GLOBAL_VENDOR, LOADER_VENDOR},
     fs::Faults,
     model::{BootPlan, PlannedEntry},
 };
@@ -520,6 +520,23 @@ async fn installing_twice_writes_once_and_sets_no_default() {
 }
 
 /// spec: BW-411
+#[tokio::test]
+async fn the_firmware_learns_of_the_loader_once_and_behind_what_it_boots_now() {
+    let (machine, store) = (Machine::new(), Store::new());
+    let efi = machine.efi.as_ref().unwrap();
+    efi.write(GLOBAL_VENDOR, "Boot0000", b"garbage").unwrap();
+    efi.write(GLOBAL_VENDOR, "BootOrder", &[0, 0, 1, 0]).unwrap();
+    for _ in 0..2 {
+        loader(&machine).install(&store).await.unwrap();
+        assert_eq!(machine.variable(GLOBAL_VENDOR, "BootOrder").unwrap(), [0, 0, 1, 0, 2, 0]);
+    }
+    let option = machine.variable(GLOBAL_VENDOR, "Boot0002").unwrap();
+    let path: Vec<u8> =
+        "\\EFI\\systemd\\systemd-bootx64.efi".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    assert!(option.windows(path.len()).any(|window| window == path));
+    assert_eq!(efi.list(GLOBAL_VENDOR).unwrap(), ["Boot0000", "Boot0002", "BootOrder"]);
+}
+
 #[tokio::test]
 async fn an_image_without_systemd_boot_is_told_which_package_has_it() {
     let (machine, mut store) = (Machine::new(), Store::new());
