@@ -18,6 +18,8 @@ use bootwright_core::{
     tree::{BlobSource, Reader, TreeReader},
 };
 
+use composefs::{fsverity::FsVerityHashValue, repository::Repository};
+
 use crate::{
     deploy::{blob, etc, prepare, state},
     fetch, plugin,
@@ -56,19 +58,16 @@ impl ComposefsBackend {
 impl BlobSource for ComposefsBackend {
     async fn open_blob(&self, blob: &Blob) -> Result<Reader> {
         let blob = blob.clone();
-        self.blocking(move |context| {
-            with_repo!(context, |repo| open_blob(&*Objects::of(context, &repo)?, &repo, &blob))
-        })
-        .await
+        self.blocking(move |context| with_repo!(context, |repo| open_blob(context, &repo, &blob))).await
     }
 }
 
-fn open_blob<H: composefs::fsverity::FsVerityHashValue>(
-    objects: &Objects,
-    _repo: &composefs::repository::Repository<H>,
+fn open_blob<H: FsVerityHashValue>(
+    context: &BackendContext,
+    repo: &Repository<H>,
     blob: &Blob,
 ) -> Result<Reader> {
-    blob::open::<H>(objects, blob)
+    blob::open::<H>(&*Objects::of(context, repo)?, blob)
 }
 
 #[async_trait]
@@ -147,9 +146,9 @@ impl StorageBackend for ComposefsBackend {
     }
 }
 
-fn open_tree<H: composefs::fsverity::FsVerityHashValue>(
+fn open_tree<H: FsVerityHashValue>(
     context: &BackendContext,
-    repo: &composefs::repository::Repository<H>,
+    repo: &Repository<H>,
     id: &DeploymentId,
 ) -> Result<Box<dyn TreeReader>> {
     let found = state::get(context, id)?;

@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use bootwright_core::{
     capability::BackendCapabilities,
-    context::{BackendContext, OfflineRoot},
+    context::{BackendContext, OfflineRoot, Sealing as SealingTime},
     error::{Error, IoContext, Result},
     inventory,
     registry::{BackendPlugin, Verity},
@@ -53,7 +53,7 @@ fn mkfs_args(filesystem: &str, demand: Verity) -> Vec<String> {
 
 /// The half of sealing that needs the mounted file system; see `StorageBackend::seal`.
 pub(crate) fn seal_mounted(context: &BackendContext, notes: &Path) -> Result<()> {
-    let wanted = context.seal_later && context.verity == Verity::Required;
+    let wanted = context.sealing == SealingTime::Offline && context.verity == Verity::Required;
     if !wanted || with_repo!(context, |repo| !repo.is_insecure()) {
         return Ok(());
     }

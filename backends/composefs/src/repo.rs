@@ -3,7 +3,7 @@
 use std::{io::Write as _, os::fd::AsFd, sync::Arc};
 
 use bootwright_core::{
-    context::BackendContext,
+    context::{BackendContext, Sealing},
     error::{Error, ErrorKind, IoContext, Result},
     registry::Verity,
 };
@@ -111,7 +111,7 @@ pub(crate) fn verified<H: FsVerityHashValue>(context: &BackendContext, repo: &Re
     match (repo.is_insecure(), context.verity) {
         (false, _) => Ok(true),
         (true, Verity::Optional) => Ok(false),
-        (true, Verity::Required) if context.seal_later => Ok(true),
+        (true, Verity::Required) if context.sealing != Sealing::Now => Ok(true),
         (true, Verity::Required) => Err(Error::unsupported("the repository was made without fs-verity")
             .with_hint("install again on a file system with fs-verity, or allow it to be missing with --allow-missing-verity")),
     }
@@ -124,7 +124,7 @@ pub(crate) fn initialize(context: &BackendContext) -> Result<()> {
     }
     let insecure = match context.verity {
         Verity::Optional => true,
-        Verity::Required => !can_verify_now(context)?,
+        Verity::Required => context.sealing == Sealing::Scratch || !can_verify_now(context)?,
     };
     let config = RepositoryConfig::new(Algorithm::SHA256);
     let config = if insecure { config.set_insecure() } else { config };
@@ -140,7 +140,7 @@ fn can_verify_now(context: &BackendContext) -> Result<bool> {
     if kernel_seals(context)? {
         return Ok(true);
     }
-    if context.seal_later {
+    if context.sealing == Sealing::Offline {
         return can_seal_offline(context).map(|()| false);
     }
     Err(no_verity("fs-verity is not available on the root file system"))

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use bootwright_core::{
-    context::BackendContext,
+    context::{BackendContext, Sealing},
     error::Result,
     model::{DeploymentId, Progress, ProgressEvent, VerifyProblem, VerifyReport},
     registry::Verity,
@@ -53,7 +53,7 @@ fn unverifiable<H: FsVerityHashValue>(
     repo: &Repository<H>,
     found: &[Found],
 ) -> Vec<VerifyProblem> {
-    if !repo.is_insecure() || context.verity == Verity::Optional || context.seal_later {
+    if !repo.is_insecure() || context.verity == Verity::Optional || context.sealing != Sealing::Now {
         return Vec::new();
     }
     let deployments = found.iter().map(|found| found.id().clone()).collect();

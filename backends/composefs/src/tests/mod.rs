@@ -1,5 +1,6 @@
 //! The backend on real folders, with images of a few files.
 
+mod archive;
 mod bad_input;
 mod image;
 mod lifecycle;

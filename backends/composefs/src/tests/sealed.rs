@@ -65,7 +65,7 @@ impl Disk {
             running_root: None,
             stateroot: Stateroot::default(),
             verity: Verity::Required,
-            seal_later: true,
+            sealing: Sealing::Offline,
         }
     }
 

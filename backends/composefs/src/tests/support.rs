@@ -61,7 +61,7 @@ impl Host {
             running_root: None,
             stateroot: Stateroot::default(),
             verity: Verity::Optional,
-            seal_later: false,
+            sealing: Sealing::Now,
         }
     }
 

@@ -176,7 +176,7 @@ async fn a_store_that_is_sealed_later_demands_verity_already() {
     let host = Host::initialized().await;
     let mut context = host.context();
     context.verity = Verity::Required;
-    context.seal_later = true;
+    context.sealing = Sealing::Offline;
     let backend = Host::open(context);
     let image = host.image("v1", &Image::bootable("1"));
     let pinned = backend.fetch(&image, &super::support::Recorder::default()).await.unwrap();
