@@ -74,7 +74,8 @@ impl Firmware {
             ..Self::default()
         };
         for number in efi.list(GLOBAL_VENDOR)?.iter().filter_map(|name| parse_variable_name(name)) {
-            let bytes = efi.read(GLOBAL_VENDOR, &variable_name(number))?.unwrap_or_default();
+            // One that the firmware lists but does not give out is somebody else's, and its number stays taken.
+            let bytes = efi.read(GLOBAL_VENDOR, &variable_name(number)).ok().flatten().unwrap_or_default();
             let option = LoadOption::parse(&bytes);
             if let Some(ours) = option.as_ref().ok().and_then(|option| our_option(context, option)) {
                 firmware.ours.insert(number, ours);
