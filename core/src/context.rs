@@ -15,8 +15,20 @@ pub struct BackendContext {
     pub stateroot: Stateroot,
     /// Whether a store made now must be able to verify.
     pub verity: Verity,
-    /// Whether the store will be finished by `seal_offline` (install on a host whose kernel cannot verify).
-    pub seal_later: bool,
+    /// When what is stored becomes verifiable.
+    pub sealing: Sealing,
+}
+
+/// When a store that must be verified becomes verifiable by the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sealing {
+    /// As it is written, by this kernel.
+    #[default]
+    Now,
+    /// By this kernel if it can, otherwise by `seal_offline` after an install.
+    Offline,
+    /// Never: the store only answers questions about images and is thrown away. Its answers are those of a verified one.
+    Scratch,
 }
 
 /// A partition of the GUID partition table, as firmware names it.

@@ -2,7 +2,7 @@
 
 use bootwright_core::{
     Error, IoContext, Result,
-    context::BackendContext,
+    context::{BackendContext, Sealing},
     fs::{Faults, Root},
     model::{DeploySpec, ImageSummary, KernelCmdline, PinnedImage, Stateroot},
     registry::{BackendPlugin, Verity},
@@ -43,8 +43,7 @@ async fn ask(
         running_root: None,
         stateroot: Stateroot::default(),
         verity: if options.allow_missing_verity { Verity::Optional } else { Verity::Required },
-        // Nothing is ever read back from this store as a root, so its own kernel need not verify.
-        seal_later: true,
+        sealing: Sealing::Scratch,
     })?;
     backend.initialize().await?;
     backend.fetch(&summary, &*context.progress).await?;

@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use bootwright_core::{
     Effect, Error, IoContext, Result,
-    context::{BackendContext, BootContext, PartitionIdentity},
+    context::{BackendContext, BootContext, PartitionIdentity, Sealing},
     efi::{AbsentVariables, EfiVariables},
     engine::{Engine, InstallRequest, Parts, StateStore, SystemRecord},
     fs::Root,
@@ -46,7 +46,7 @@ struct Place {
     filesystem: String,
     root_uuid: String,
     efi: Arc<dyn EfiVariables>,
-    seal_later: bool,
+    sealing: Sealing,
     notes: std::path::PathBuf,
 }
 
@@ -66,9 +66,8 @@ pub fn to_disk(context: &Context<'_>, options: &ToDisk) -> Result<()> {
     }
     let efi = choice.firmware(disk.kind() == TargetKind::ImageFile);
     let mounted = disk.write()?;
-    let deployment = choice
-        .install(place(&mounted, efi, choice.backend.capabilities.offline_seal))
-        .map_err(|error| incomplete(error, &options.target))?;
+    let deployment =
+        choice.install(place(&mounted, efi)).map_err(|error| incomplete(error, &options.target))?;
     choice.finish_disk(mounted).map_err(|error| incomplete(error, &options.target))?;
     print(&format!(
         "Installed {} on {} as deployment {deployment}.",
@@ -93,7 +92,7 @@ pub fn to_filesystem(context: &Context<'_>, options: &ToFilesystem) -> Result<()
         filesystem,
         root_uuid: target.root_uuid,
         efi: choice.firmware(false),
-        seal_later: false,
+        sealing: Sealing::Now,
         notes: notes.path().to_owned(),
     });
     let deployment = deployment.map_err(|error| incomplete(error, &options.root))?;
@@ -107,7 +106,8 @@ pub fn to_filesystem(context: &Context<'_>, options: &ToFilesystem) -> Result<()
     Ok(())
 }
 
-fn place(mounted: &MountedTarget, efi: Arc<dyn EfiVariables>, seal_later: bool) -> Place {
+/// A disk that is unmounted at the end: a backend may finish its store then, if it knows how.
+fn place(mounted: &MountedTarget, efi: Arc<dyn EfiVariables>) -> Place {
     Place {
         root: mounted.root().clone(),
         esp: mounted.esp().clone(),
@@ -115,7 +115,7 @@ fn place(mounted: &MountedTarget, efi: Arc<dyn EfiVariables>, seal_later: bool) 
         filesystem: mounted.filesystem().to_owned(),
         root_uuid: mounted.root_uuid(),
         efi,
-        seal_later,
+        sealing: Sealing::Offline,
         notes: mounted.scratch().to_owned(),
     }
 }
@@ -230,7 +230,7 @@ impl<'a> Choice<'a> {
             running_root: None,
             stateroot: self.options.stateroot.clone().unwrap_or_default(),
             verity: self.verity(),
-            seal_later: place.seal_later,
+            sealing: place.sealing,
         })?;
         let loader = (self.loader.open)(BootContext {
             esp: place.esp,

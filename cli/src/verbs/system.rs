@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use bootwright_core::{
     Result,
-    context::{BackendContext, BootContext},
+    context::{BackendContext, BootContext, Sealing},
     engine::{Engine, Parts, StateStore, SystemRecord},
     model::Stateroot,
     registry::{self, BackendPlugin, BootloaderPlugin, Verity},
@@ -69,7 +69,7 @@ fn backend_context(machine: &Machine, record: Option<&SystemRecord>) -> BackendC
         running_root: machine.running_root.clone(),
         stateroot: record.map_or_else(Stateroot::default, |record| record.stateroot.clone()),
         verity: if optional { Verity::Optional } else { Verity::Required },
-        seal_later: false,
+        sealing: Sealing::Now,
     }
 }
 

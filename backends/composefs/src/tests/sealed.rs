@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::Command};
 
 use bootwright_core::{
-    context::{BackendContext, OfflineRoot},
+    context::{BackendContext, OfflineRoot, Sealing},
     error::ErrorKind,
     fs::{Faults, Root},
     model::Stateroot,

@@ -7,7 +7,7 @@ use std::{
 
 use bootwright_core::{
     StorageBackend,
-    context::BackendContext,
+    context::{BackendContext, Sealing},
     error::Result,
     fs::{Faults, Root},
     model::{

@@ -1,6 +1,7 @@
 //! Images with a UKI.
 
 use bootwright_core::{
+    context::Sealing,
     error::ErrorKind,
     model::{Deployment, ImageSummary, KernelArtifacts},
     registry::Verity,
