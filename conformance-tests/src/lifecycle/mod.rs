@@ -5,11 +5,13 @@
 
 mod guest;
 mod install;
+mod offline;
 mod site;
 mod status;
 
 pub use guest::{BOOT, COMMAND, Guest, LONG};
 pub use install::{DISK_SIZE, Installation, install};
+pub use offline::{OfflineDisk, PLANTED};
 pub use site::{IMAGES_LABEL, ORIGIN, Site};
 pub use status::GuestStatus;
 

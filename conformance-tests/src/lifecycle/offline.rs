@@ -1,0 +1,175 @@
+//! A disk image, looked at and changed while no machine runs on it: as an attacker, or an accident, would.
+
+use std::{
+    fs::OpenOptions,
+    io::{Seek as _, SeekFrom, Write as _},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use crate::{host, images::OciImage};
+
+const SECTOR: u64 = 512;
+const BLOCK: u64 = 4096;
+
+/// What a planted init prints when it runs as init. It never may.
+pub const PLANTED: &str = "THE PLANTED INIT RAN";
+
+/// A raw disk image with an ESP as its first and an ext4 root as its second partition.
+#[derive(Debug, Clone)]
+pub struct OfflineDisk {
+    path: PathBuf,
+    esp: u64,
+    root: u64,
+}
+
+impl OfflineDisk {
+    /// Finds the partitions.
+    ///
+    /// # Errors
+    /// When the image has no such partition table.
+    pub fn open(path: &Path) -> Result<Self> {
+        let table: Value =
+            serde_json::from_slice(&host::run(host::command("sfdisk").arg("--json").arg(path))?)?;
+        let start = |index: usize| {
+            let partition = table.pointer(&format!("/partitiontable/partitions/{index}/start"));
+            partition.and_then(Value::as_u64).map(|start| start * SECTOR).context("a partition is missing")
+        };
+        Ok(Self { path: path.to_owned(), esp: start(0)?, root: start(1)? })
+    }
+
+    /// The image file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Paths of all files on the ESP.
+    ///
+    /// # Errors
+    /// When the ESP cannot be read.
+    pub fn esp_files(&self) -> Result<Vec<String>> {
+        let listing = self.mtools("mdir", &["-/", "-b", "::/"], &[])?;
+        Ok(listing.lines().map(|line| line.trim_start_matches("::").to_owned()).collect())
+    }
+
+    /// Replaces text in every boot entry on the ESP, and returns how many there are.
+    ///
+    /// # Errors
+    /// When there is none, or one cannot be written.
+    pub fn edit_entries(&self, edit: impl Fn(&str) -> String) -> Result<usize> {
+        let files = self.esp_files()?;
+        let entries: Vec<_> =
+            files.iter().filter(|file| file.starts_with("/loader/entries/bootwright-")).collect();
+        ensure!(!entries.is_empty(), "no boot entries among {files:?}");
+        for entry in &entries {
+            let text = self.mtools("mtype", &[&format!("::{entry}")], &[])?;
+            self.mtools("mcopy", &["-o", "-", &format!("::{entry}")], edit(&text).as_bytes())?;
+        }
+        Ok(entries.len())
+    }
+
+    fn mtools(&self, program: &str, args: &[&str], stdin: &[u8]) -> Result<String> {
+        let mut command = host::command(program);
+        command
+            .env("MTOOLS_SKIP_CHECK", "1")
+            .arg("-i")
+            .arg(format!("{}@@{}", self.path.display(), self.esp))
+            .args(args);
+        let mut input = tempfile::tempfile()?;
+        input.write_all(stdin)?;
+        input.rewind()?;
+        Ok(String::from_utf8_lossy(&host::run(command.stdin(input))?).into_owned())
+    }
+
+    /// Runs commands of debugfs(8) on the root file system and returns what they print.
+    ///
+    /// # Errors
+    /// When debugfs does not succeed.
+    pub fn debugfs(&self, commands: &str) -> Result<String> {
+        let mut script = tempfile::NamedTempFile::new()?;
+        script.write_all(commands.as_bytes())?;
+        let mut command = host::command("debugfs");
+        command.args(["-w", "-f"]).arg(script.path()).arg(format!(
+            "{}?offset={}",
+            self.path.display(),
+            self.root
+        ));
+        Ok(String::from_utf8_lossy(&host::run(&mut command)?).into_owned())
+    }
+
+    /// Overwrites some bytes of block `index` of a file of the root file system, behind its back.
+    ///
+    /// # Errors
+    /// When the file has no such block.
+    pub fn damage(&self, file: &str, index: u64) -> Result<()> {
+        let output = self.debugfs(&format!("bmap {file} {index}\n"))?;
+        let block = output.lines().rev().find_map(|line| line.trim().parse::<u64>().ok());
+        let block = block.filter(|block| *block != 0).with_context(|| format!("no block in: {output}"))?;
+        let mut disk = OpenOptions::new().write(true).open(&self.path)?;
+        disk.seek(SeekFrom::Start(self.root + block * BLOCK + 64))?;
+        disk.write_all(b"damaged by a test")?;
+        Ok(())
+    }
+
+    /// The object behind the root image with this digest: `/composefs/objects/xx/…`.
+    pub fn root_image(&self, digest: &str) -> String {
+        let (folder, name) = digest.split_at(2.min(digest.len()));
+        format!("/composefs/objects/{folder}/{name}")
+    }
+
+    /// Puts an init on the physical root that says [`PLANTED`], with a shell of `image` for it to run in, and whatever
+    /// else makes systemd take a folder for an operating system.
+    ///
+    /// # Errors
+    /// When a file cannot be taken from the image or written.
+    pub fn plant_init(&self, image: &OciImage) -> Result<()> {
+        let scratch = tempfile::tempdir()?;
+        let init =
+            format!("#!/bin/sh\necho {PLANTED}\necho {PLANTED} > /dev/console\necho {PLANTED} > /dev/kmsg\n");
+        let mut script = String::from("cd /\n");
+        for folder in ["sbin", "bin", "lib64", "lib", "lib/x86_64-linux-gnu", "etc", "usr", "usr/lib", "dev"]
+        {
+            script += &format!("mkdir /{folder}\n");
+        }
+        let files = [
+            ("sbin/init", init.into_bytes()),
+            ("bin/sh", taken(image, "/usr/bin/dash")?),
+            ("lib64/ld-linux-x86-64.so.2", taken(image, "/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2")?),
+            ("lib/x86_64-linux-gnu/libc.so.6", taken(image, "/usr/lib/x86_64-linux-gnu/libc.so.6")?),
+            ("usr/lib/os-release", b"ID=planted\n".to_vec()),
+            ("etc/os-release", b"ID=planted\n".to_vec()),
+        ];
+        for (index, (path, content)) in files.iter().enumerate() {
+            let source = scratch.path().join(index.to_string());
+            std::fs::write(&source, content)?;
+            script += &format!("write {} /{path}\nsif /{path} mode 0100755\n", source.display());
+        }
+        self.debugfs(&script).map(drop)
+    }
+
+    /// Runs the planted init in a chroot on this host, to show that it would run if it were started.
+    ///
+    /// # Errors
+    /// When it does not say [`PLANTED`].
+    pub fn prove_planted(&self) -> Result<()> {
+        let script = format!(
+            "set -e; d=$(mktemp -d); mount -o ro,loop,offset={} '{}' $d; trap 'umount $d; rmdir $d' EXIT; chroot $d /sbin/init",
+            self.root,
+            self.path.display()
+        );
+        let mut command = host::privileged("unshare");
+        let output = host::run(command.args(["--mount", "sh", "-c", &script])).or_else(|error| {
+            // The writes to /dev fail in a chroot; what it printed first is what counts.
+            error.to_string().contains(PLANTED).then(|| PLANTED.into()).ok_or(error)
+        })?;
+        ensure!(String::from_utf8_lossy(&output).contains(PLANTED), "the planted init does not run at all");
+        Ok(())
+    }
+}
+
+/// A file of an image, by its real path.
+fn taken(image: &OciImage, path: &str) -> Result<Vec<u8>> {
+    image.read_file(path)?.with_context(|| format!("no {path} in the image"))
+}
