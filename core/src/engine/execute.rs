@@ -245,8 +245,11 @@ impl<'a> Run<'a> {
 fn still_describes(entry: &PublishedEntry, spec: &EntrySpec) -> bool {
     match &spec.artifacts.kernel {
         KernelArtifacts::Split { .. } => entry.cmdline.as_ref() == Some(&spec.full_cmdline()),
-        // The id of a unified deployment covers its kernel, and the command line is inside it.
-        KernelArtifacts::Unified { .. } => spec.extra_args.is_empty(),
+        // The id of a unified deployment covers its kernel, and most of the command line is inside it.
+        KernelArtifacts::Unified { embedded, .. } => {
+            let wanted = embedded.merged_with(&spec.extra_args);
+            entry.cmdline.as_ref().is_some_and(|line| line.contains_all(&wanted) && wanted.contains_all(line))
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{DeploymentRecord, Engine, StagedRecord};
 use crate::{
     error::Result,
-    model::{BootState, Deployment, DeploymentId},
+    model::{BootState, Deployment, DeploymentId, PublishedEntry},
 };
 
 /// What was found.
@@ -29,9 +29,11 @@ impl Observed {
         self.boot.default_entry().map(|entry| &entry.deployment)
     }
 
-    /// Whether the default is not what runs now, although nothing was staged: a rollback waits for its reboot.
+    /// Whether the default is not what runs now, although that is not on trial: a rollback waits for its reboot.
     pub fn rollback_queued(&self) -> bool {
-        self.booted.is_some() && self.booted.as_ref() != self.default_deployment()
+        let Some(booted) = &self.booted else { return false };
+        let on_trial = self.boot.entry_of(booted).is_some_and(|entry| entry.tries_left.is_some());
+        !on_trial && Some(booted) != self.default_deployment()
     }
 
     /// The deployment that a rollback leads to: the running one if a rollback is queued (it undoes that), otherwise the
@@ -42,7 +44,8 @@ impl Observed {
             return current;
         }
         let usable = |id: &&DeploymentId| Some(*id) != current && self.deployments.contains_key(*id);
-        self.boot.entries.iter().filter(|e| e.problem.is_none()).map(|e| &e.deployment).find(usable)
+        let sound = |entry: &&PublishedEntry| entry.problem.is_none() && entry.tries_left != Some(0);
+        self.boot.entries.iter().filter(sound).map(|entry| &entry.deployment).find(usable)
     }
 
     /// Published deployments in order, each once.

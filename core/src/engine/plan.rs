@@ -20,8 +20,10 @@ pub enum Operation {
     },
     /// At shutdown: the staged deployment becomes the default.
     Finalize,
-    /// After a good boot: stop counting, clean up.
+    /// After a good boot: stop counting.
     Confirm,
+    /// After a good boot was confirmed: update the loader, delete what nothing needs.
+    CleanUp,
     /// Back to the previous deployment, or forward again.
     Rollback,
     /// Delete what nothing needs.
@@ -36,6 +38,7 @@ impl Operation {
             Self::Update { .. } => "upgrade",
             Self::Finalize => "finalize",
             Self::Confirm => "confirm",
+            Self::CleanUp => "clean-up",
             Self::Rollback => "rollback",
             Self::Gc => "gc",
         }
@@ -90,7 +93,8 @@ pub fn plan(operation: &Operation, observed: &Observed) -> Result<Vec<Step>> {
         Operation::Install => install(observed),
         Operation::Update { hold } => Ok(vec![Step::Fetch, Step::Prepare, Step::Stage { hold: *hold }]),
         Operation::Finalize => Ok(finalize(observed)),
-        Operation::Confirm => Ok(confirm(observed)),
+        Operation::Confirm => Ok(observed.booted.iter().cloned().map(Step::Confirm).collect()),
+        Operation::CleanUp => Ok(after_good_boot(observed)),
         Operation::Rollback => rollback(observed),
         Operation::Gc => Ok(clean_up(observed)),
     }
@@ -125,14 +129,14 @@ fn finalize(observed: &Observed) -> Vec<Step> {
     ]
 }
 
-fn confirm(observed: &Observed) -> Vec<Step> {
+fn after_good_boot(observed: &Observed) -> Vec<Step> {
     let Some(booted) = &observed.booted else { return Vec::new() };
-    let mut steps = vec![Step::Confirm(booted.clone())];
     // After a fallback, or while a rollback waits, everything stays: somebody may want to look at it.
-    if observed.default_deployment() == Some(booted) {
-        steps.push(Step::InstallLoader(Target::Known(booted.clone())));
-        steps.extend(clean_up(observed));
+    if observed.default_deployment() != Some(booted) {
+        return Vec::new();
     }
+    let mut steps = vec![Step::InstallLoader(Target::Known(booted.clone()))];
+    steps.extend(clean_up(observed));
     steps
 }
 

@@ -28,8 +28,8 @@ impl Engine {
     async fn was_committed(&self, intent: &Intent) -> Result<bool> {
         let Some(publication) = &intent.publication else { return Ok(false) };
         let boot = self.parts.loader.read().await?;
-        let default = boot.default_entry().map(|entry| &entry.deployment);
-        Ok(boot.generation >= publication.generation && default == Some(&publication.default))
+        // Not whether it is the default: a new deployment may be on trial, or have failed it already.
+        Ok(boot.generation >= publication.generation && boot.entry_of(&publication.default).is_some())
     }
 
     fn drop_staged_if_published(&self, intent: &Intent) -> Result<()> {

@@ -219,6 +219,8 @@ impl Engine {
     pub async fn confirm_boot(&self) -> Result<Option<StagedRecord>> {
         let _lock = self.lock().await?;
         let done = self.perform(&Operation::Confirm, None).await?;
+        // Planned anew: what the confirmation made the default decides what may go.
+        self.perform(&Operation::CleanUp, None).await?;
         Ok(done.observed.staged.filter(|staged| !staged.hold && staged.boot_id != self.parts.boot_id))
     }
 

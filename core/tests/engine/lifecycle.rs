@@ -225,3 +225,29 @@ async fn installing_twice_is_refused() {
     let error = machine.engine(&Faults::none()).unwrap().install(&install_request()).await.unwrap_err();
     assert!(error.to_string().contains("has a system already"), "{error}");
 }
+
+/// spec: BW-103
+#[tokio::test]
+async fn a_rollback_never_leads_to_a_deployment_that_failed_its_trial() {
+    use bootwright_core::engine::{Observed, Operation, plan};
+    let (machine, one, _two) = upgraded().await;
+    let mut observed: Observed = machine.engine(&Faults::none()).unwrap().observe().await.unwrap();
+    for entry in observed.boot.entries.iter_mut().filter(|entry| entry.deployment == one) {
+        entry.tries_left = Some(0);
+    }
+    assert!(observed.rollback_target().is_none());
+    assert!(plan(&Operation::Rollback, &observed).is_err());
+}
+
+#[tokio::test]
+async fn what_runs_on_trial_is_not_taken_for_a_queued_rollback() {
+    let (machine, _one, two) = upgraded().await;
+    let mut observed = machine.engine(&Faults::none()).unwrap().observe().await.unwrap();
+    // Some loaders keep the old default until the trial is confirmed.
+    observed.boot.entries.reverse();
+    assert!(observed.rollback_queued());
+    for entry in observed.boot.entries.iter_mut().filter(|entry| entry.deployment == two) {
+        entry.tries_left = Some(0);
+    }
+    assert!(!observed.rollback_queued());
+}

@@ -75,6 +75,7 @@ fn operations() -> impl Strategy<Value = Operation> {
         any::<bool>().prop_map(|hold| Operation::Update { hold }),
         Just(Operation::Finalize),
         Just(Operation::Confirm),
+        Just(Operation::CleanUp),
         Just(Operation::Rollback),
         Just(Operation::Gc),
     ]
@@ -137,6 +138,8 @@ proptest! {
         let Some(Step::Publish(order)) = steps.last() else { panic!("{steps:?}") };
         let Some(Target::Known(first)) = order.first() else { panic!("{order:?}") };
         prop_assert!(observed.deployments.contains_key(first) || Some(first) == observed.default_deployment());
+        let sound = |id| observed.boot.entries.iter().any(|e| &e.deployment == id && e.problem.is_none());
+        prop_assert!(sound(first) || observed.rollback_queued());
         prop_assert!(!steps.iter().any(|step| matches!(step, Step::Fetch | Step::Prepare | Step::Finalize(_))));
     }
 
