@@ -1,0 +1,148 @@
+//! A tiny operating system image, written by hand, and the program under test.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use serde_json::{Value, json};
+use sha2::Digest as _;
+
+/// An OCI layout with one image in it.
+pub struct TinyImage {
+    /// The folder around it.
+    pub folder: tempfile::TempDir,
+    /// Digest of its only layer.
+    pub layer: String,
+}
+
+/// Size of the kernel in bytes, unless a test wants another.
+pub const KERNEL: usize = 3 << 20;
+
+impl TinyImage {
+    /// A system with kernel, initramfs and loader.
+    pub fn new() -> Self {
+        Self::with(KERNEL, "amd64")
+    }
+
+    /// The same with a kernel of this size, for this architecture. Without a kernel if the size is 0.
+    pub fn with(kernel: usize, architecture: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let tar = layer(kernel);
+        let layer = blob(folder.path(), &tar);
+        let config = json!({
+            "architecture": architecture, "os": "linux", "config": {},
+            "rootfs": {"type": "layers", "diff_ids": [layer]},
+            "history": [],
+        });
+        let config_text = serde_json::to_vec(&config).unwrap();
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": descriptor("config", &blob(folder.path(), &config_text), config_text.len()),
+            "layers": [descriptor("layer", &layer, tar.len())],
+        });
+        let manifest_text = serde_json::to_vec(&manifest).unwrap();
+        let mut entry = descriptor("manifest", &blob(folder.path(), &manifest_text), manifest_text.len());
+        entry["annotations"] = json!({"org.opencontainers.image.ref.name": "v1"});
+        let index = json!({"schemaVersion": 2, "manifests": [entry]});
+        fs::write(folder.path().join("index.json"), index.to_string()).unwrap();
+        fs::write(folder.path().join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+        Self { folder, layer }
+    }
+
+    /// How the program is told about it.
+    pub fn reference(&self) -> String {
+        format!("oci:{}:v1", self.folder.path().display())
+    }
+
+    /// The file that holds its layer.
+    pub fn layer_file(&self) -> PathBuf {
+        blob_path(self.folder.path(), &self.layer)
+    }
+}
+
+fn descriptor(kind: &str, digest: &str, size: usize) -> Value {
+    let media = match kind {
+        "config" => "application/vnd.oci.image.config.v1+json",
+        "layer" => "application/vnd.oci.image.layer.v1.tar",
+        _ => "application/vnd.oci.image.manifest.v1+json",
+    };
+    json!({"mediaType": media, "digest": digest, "size": size})
+}
+
+fn blob(layout: &Path, content: &[u8]) -> String {
+    let digest = format!("sha256:{:x}", sha2::Sha256::digest(content));
+    let path = blob_path(layout, &digest);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, content).unwrap();
+    digest
+}
+
+fn blob_path(layout: &Path, digest: &str) -> PathBuf {
+    layout.join("blobs").join(digest.replace(':', "/"))
+}
+
+fn layer(kernel: usize) -> Vec<u8> {
+    let noise =
+        |size: usize| (0..size).map(|n| u8::try_from((n * 2_654_435_761) >> 13 & 0xff).unwrap()).collect();
+    let mut files: Vec<(&str, Vec<u8>)> = vec![
+        ("usr/lib/os-release", b"ID=tiny\nPRETTY_NAME=\"Tiny OS 1\"\nVERSION_ID=1\n".to_vec()),
+        ("usr/lib/systemd/boot/efi/systemd-bootx64.efi", b"MZ loader".to_vec()),
+        ("usr/lib/bootc/install/10-tiny.toml", b"[install]\nkargs = [\"from-install-config\"]\n".to_vec()),
+        ("etc/motd", b"hello\n".to_vec()),
+        ("var/lib/seed", b"seed\n".to_vec()),
+    ];
+    if kernel > 0 {
+        files.push(("usr/lib/modules/6.1.0-tiny/vmlinuz", noise(kernel)));
+        files.push(("usr/lib/modules/6.1.0-tiny/initramfs.img", noise(1 << 20)));
+    }
+    let mut builder = tar::Builder::new(Vec::new());
+    let empty = ["boot", "sysroot", "proc", "sys", "dev", "run", "tmp", "usr/lib/modules"];
+    let parents = |path: &str| -> Vec<String> {
+        Path::new(path).ancestors().map(|p| p.display().to_string()).filter(|p| !p.is_empty()).collect()
+    };
+    let mut folders: Vec<_> = files.iter().flat_map(|(path, _)| parents(path).split_off(1)).collect();
+    folders.extend(empty.iter().flat_map(|path| parents(path)));
+    folders.sort();
+    folders.dedup();
+    for folder in folders {
+        append(&mut builder, tar::EntryType::Directory, &format!("{folder}/"), &[], 0o755);
+    }
+    for (path, content) in files {
+        append(&mut builder, tar::EntryType::Regular, path, &content, 0o644);
+    }
+    builder.into_inner().unwrap()
+}
+
+fn append(builder: &mut tar::Builder<Vec<u8>>, kind: tar::EntryType, path: &str, content: &[u8], mode: u32) {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_size(content.len() as u64);
+    builder.append_data(&mut header, path, content).unwrap();
+}
+
+/// Runs the program under test.
+pub fn program(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_bootwright")).args(args).output().unwrap()
+}
+
+/// What it said on standard error.
+pub fn complaint(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// Runs another program and returns what it printed.
+pub fn output(program: &str, args: &[&str]) -> String {
+    let output = Command::new(program).args(args).env("MTOOLS_SKIP_CHECK", "1").output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// SHA-256 of a file.
+pub fn hash(path: &Path) -> String {
+    let mut hash = sha2::Sha256::new();
+    std::io::copy(&mut fs::File::open(path).unwrap(), &mut hash).unwrap();
+    format!("{:x}", hash.finalize())
+}
