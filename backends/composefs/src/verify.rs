@@ -1,5 +1,7 @@
 //! Reading the whole repository, and saying whom a damaged object hurts.
 
+mod content;
+
 use std::{collections::BTreeSet, sync::Arc};
 
 use bootwright_core::{
@@ -36,13 +38,14 @@ pub(crate) async fn verify<H: FsVerityHashValue>(
         total: None,
     });
     let result = repo.fsck().await.context(|| "read the repository".to_owned())?;
+    let unreadable = if repo.is_insecure() { Vec::new() } else { content::unreadable(context).await? };
     progress.report(ProgressEvent::Finished { id: id(), skipped: false });
     let found = state::all(context)?;
     let mut problems = unverifiable(context, repo, &found);
     problems.extend(without_image(context, &found));
-    if !result.errors().is_empty() {
+    if !result.errors().is_empty() || !unreadable.is_empty() {
         let users: Vec<_> = found.iter().map(|found| User::of(repo, found)).collect();
-        problems.extend(result.errors().iter().map(|error| problem(error, &users)));
+        problems.extend(result.errors().iter().chain(&unreadable).map(|error| problem(error, &users)));
     }
     Ok(VerifyReport { checked: result.objects_checked(), problems })
 }
