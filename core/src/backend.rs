@@ -66,6 +66,13 @@ pub trait StorageBackend: BlobSource + Debug + Send + Sync {
     /// Leaves complete objects that nothing refers to; `retain` removes them, a repeated fetch uses them.
     async fn fetch(&self, image: &ImageSummary, progress: &dyn Progress) -> Result<PinnedImage>;
 
+    /// The arguments by which early boot would find the root of a fetched image: what a UKI that is sealed to it has to embed. The
+    /// image needs no kernel yet.
+    ///
+    /// # Errors
+    /// - `Unsupported` for a backend that only knows them once the image is deployed.
+    async fn root_args(&self, image: &PinnedImage) -> Result<KernelCmdline>;
+
     /// Materialises a deployment.
     ///
     /// # Behaviour

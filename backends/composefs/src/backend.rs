@@ -97,6 +97,12 @@ impl StorageBackend for ComposefsBackend {
         })
     }
 
+    async fn root_args(&self, image: &PinnedImage) -> Result<KernelCmdline> {
+        let image = image.clone();
+        self.blocking(move |context| with_repo!(context, |repo| prepare::root_args(context, &repo, &image)))
+            .await
+    }
+
     async fn prepare(&self, spec: &DeploySpec) -> Result<Deployment> {
         let spec = spec.clone();
         self.blocking(move |context| with_repo!(context, |repo| prepare::prepare(context, &repo, &spec)))

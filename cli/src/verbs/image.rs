@@ -4,7 +4,7 @@ use bootwright_core::{
     Error, IoContext, Result,
     context::{BackendContext, Sealing},
     fs::{Faults, Root},
-    model::{DeploySpec, ImageSummary, KernelCmdline, PinnedImage, Stateroot},
+    model::{KernelCmdline, Stateroot},
     registry::{BackendPlugin, Verity},
     transport,
 };
@@ -46,22 +46,6 @@ async fn ask(
         sealing: Sealing::Scratch,
     })?;
     backend.initialize().await?;
-    backend.fetch(&summary, &*context.progress).await?;
-    let deployment = backend.prepare(&spec(&summary)).await?;
-    Ok(backend.boot_artifacts(&deployment.id).await?.root_args)
-}
-
-fn spec(summary: &ImageSummary) -> DeploySpec {
-    DeploySpec {
-        image: PinnedImage {
-            reference: summary.reference.clone(),
-            manifest_digest: summary.manifest_digest.clone(),
-            version: summary.version.clone(),
-            created: summary.created.clone(),
-            architecture: summary.architecture.clone(),
-        },
-        origin: summary.reference.clone(),
-        stateroot: Stateroot::default(),
-        merge_from: None,
-    }
+    let image = backend.fetch(&summary, &*context.progress).await?;
+    backend.root_args(&image).await
 }

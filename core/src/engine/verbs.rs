@@ -9,8 +9,8 @@ use crate::{
     backend::FetchEstimate,
     error::{Error, ErrorKind, Result},
     model::{
-        BootArtifacts, DeploySpec, DeploymentId, ImageReference, ImageSummary, KernelCmdline, PinnedImage,
-        Progress, ProgressEvent, Removed, Stateroot, VerifyReport,
+        DeploySpec, DeploymentId, ImageReference, ImageSummary, KernelCmdline, PinnedImage, ProgressEvent,
+        Removed, Stateroot, VerifyReport,
     },
 };
 
@@ -261,29 +261,6 @@ impl Engine {
         let mut record = self.parts.state.record(id)?;
         record.pinned = pinned;
         self.parts.state.set_record(id, &record)
-    }
-
-    /// What an image would boot with, without installing it: for building UKIs. Uses this engine's store, which should be a scratch one.
-    pub async fn artifacts_of(
-        &self,
-        image: &ImageReference,
-        progress: &dyn Progress,
-    ) -> Result<BootArtifacts> {
-        let summary = self.parts.images.look_up(image).await?;
-        let backend = &self.parts.backend;
-        backend.initialize().await?;
-        backend.fetch(&summary, progress).await?;
-        let request = ImageRequest {
-            summary,
-            origin: image.clone(),
-            stateroot: Stateroot::default(),
-            merge_from: None,
-            machine_args: KernelCmdline::new(),
-            user_args: KernelCmdline::new(),
-            filesystem: None,
-        };
-        let deployment = backend.prepare(&request.spec()).await?;
-        backend.boot_artifacts(&deployment.id).await
     }
 }
 

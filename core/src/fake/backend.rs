@@ -60,7 +60,7 @@ impl FakeBackend {
     }
 
     /// The only root argument: it names the tree.
-    fn root_args(id: &DeploymentId) -> Result<KernelCmdline> {
+    fn args_for(id: &DeploymentId) -> Result<KernelCmdline> {
         Ok([KernelArg::new(format!("fake={id}"))?].into_iter().collect())
     }
 }
@@ -130,6 +130,11 @@ impl StorageBackend for FakeBackend {
         })
     }
 
+    async fn root_args(&self, image: &PinnedImage) -> Result<KernelCmdline> {
+        let image = self.locked().images.get(&image.manifest_digest).cloned();
+        Self::args_for(&id_of(&image.ok_or_else(|| Error::not_found("the image was not fetched"))?)?)
+    }
+
     async fn prepare(&self, spec: &DeploySpec) -> Result<Deployment> {
         let image = self.locked().images.get(&spec.image.manifest_digest).cloned();
         let image = image.ok_or_else(|| Error::not_found("the image was not fetched"))?;
@@ -194,7 +199,7 @@ impl StorageBackend for FakeBackend {
         let held = self.held(id)?;
         let text = held.image.kernel.unwrap_or_default();
         let blob = Blob { size: text.len() as u64, sha256: digest_of(&text), key: text };
-        let root_args = Self::root_args(id)?;
+        let root_args = Self::args_for(id)?;
         let kernel = if held.image.unified {
             KernelArtifacts::Unified {
                 kver: None,

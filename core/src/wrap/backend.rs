@@ -50,6 +50,10 @@ impl StorageBackend for Wrapped {
         traced(self.0, "fetch", self.1.fetch(image, progress)).await
     }
 
+    async fn root_args(&self, image: &PinnedImage) -> Result<KernelCmdline> {
+        traced(self.0, "root_args", self.1.root_args(image)).await
+    }
+
     async fn prepare(&self, spec: &DeploySpec) -> Result<Deployment> {
         traced(self.0, "prepare", self.1.prepare(spec)).await
     }

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use bootwright_core::{
     context::BackendContext,
     error::{Error, ErrorKind, Result},
-    model::{BootArtifacts, DeploySpec, Deployment, DeploymentId, KernelArtifacts, KernelCmdline, Stateroot},
+    model::{
+        BootArtifacts, DeploySpec, Deployment, DeploymentId, KernelArtifacts, KernelCmdline, PinnedImage,
+        Stateroot,
+    },
 };
 use composefs::{
     erofs::format::FormatVersion, fsverity::FsVerityHashValue, generic_tree::OciTransformOptions,
@@ -51,6 +54,28 @@ pub(crate) fn prepare<H: FsVerityHashValue>(
     Ok(found.origin.deployment)
 }
 
+/// The argument of an image's root in the usual format; see `StorageBackend::root_args`.
+pub(crate) fn root_args<H: FsVerityHashValue>(
+    context: &BackendContext,
+    repo: &Arc<Repository<H>>,
+    image: &PinnedImage,
+) -> Result<KernelCmdline> {
+    let verified = repo::verified(context, repo)?;
+    let image = refs::open(repo, &image.manifest_digest, None)?;
+    check_folders(&layers(repo, &image)?)?;
+    Ok([usual_root(repo, &image, verified)?.to_arg()?].into_iter().collect())
+}
+
+fn usual_root<H: FsVerityHashValue>(
+    repo: &Arc<Repository<H>>,
+    image: &OciImage<H>,
+    verified: bool,
+) -> Result<RootArg> {
+    let id = generate_boot_image(repo, image.manifest_digest(), &OciTransformOptions::default())
+        .context(|| "write the boot image".to_owned())?;
+    Ok(RootArg::new(H::ALGORITHM, repo.erofs_version(), id.to_hex(), !verified))
+}
+
 /// The tree of an image as its layers have it, `/boot` included.
 fn layers<H: FsVerityHashValue>(repo: &Repository<H>, image: &OciImage<H>) -> Result<FileSystem<H>> {
     let options = OciTransformOptions::default();
@@ -87,11 +112,7 @@ fn choose_root<H: FsVerityHashValue>(
 ) -> Result<RootArg> {
     context.sysroot.faults().before("write the boot image")?;
     match &kernel.artifacts {
-        KernelArtifacts::Split { .. } => {
-            let id = generate_boot_image(repo, image.manifest_digest(), &OciTransformOptions::default())
-                .context(|| "write the boot image".to_owned())?;
-            Ok(RootArg::new(H::ALGORITHM, repo.erofs_version(), id.to_hex(), !verified))
-        }
+        KernelArtifacts::Split { .. } => usual_root(repo, image, verified),
         KernelArtifacts::Unified { embedded, .. } => {
             let named = named_by(embedded)?;
             check_demand(&named, verified)?;
