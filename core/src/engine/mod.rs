@@ -1,6 +1,6 @@
 //! The engine: turns an operation into ordered steps, runs them, and recovers what was interrupted.
 //!
-//! [`Observed`] is what the disk says; [`plan`] is pure; [`Engine`] executes with an intent journal. The invariants I1 to I9 of
+//! [`Observed`] is what the disk says; [`plan()`] is pure; [`Engine`] executes with an intent journal. The invariants I1 to I9 of
 //! `docs/spec.md` are the engine's: no plugin can break them by itself, and no plugin is known here by name.
 
 mod compatible;

@@ -3,7 +3,7 @@
 //! A deployment starts with the `/etc` of its image. What a person changed since then must survive an upgrade, and what
 //! the image changed must arrive. Three trees go in: the old default (`base`), what is there now (`local`) and the new
 //! default (`new`). Nobody needs all three as folders: a backend describes its trees in memory ([`EtcTree::insert`])
-//! and a real folder is read by [`scan`]. [`merge`] is pure; [`materialise`] writes the result.
+//! and a real folder is read by [`scan()`]. [`merge()`] is pure; [`materialise()`] writes the result.
 //!
 //! | local against base | new against base | result | reported |
 //! |---|---|---|---|
