@@ -1,7 +1,7 @@
 //! The guest agent of the test machines: what it says on its virtio port, and how it serves requests.
 //!
 //! The test harness uses [`protocol`] for its side of the conversation; the program is a loop around
-//! [`serve`]. Everything here is made with the standard library alone, so that the agent stays small.
+//! [`serve()`]. Everything here is made with the standard library alone, so that the agent stays small.
 
 pub mod protocol;
 mod serve;
