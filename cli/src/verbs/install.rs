@@ -8,7 +8,7 @@ use bootwright_core::{
     efi::{AbsentVariables, EfiVariables},
     engine::{Engine, InstallRequest, Parts, StateStore, SystemRecord},
     fs::Root,
-    model::{DeploymentId, ImageSummary, KernelArg, KernelCmdline, ProgressEvent},
+    model::{DeploymentId, ImageSummary, KernelArg, KernelCmdline, ProgressEvent, Transport},
     registry::{BackendPlugin, BootloaderPlugin, Verity},
     transport, wrap,
 };
@@ -135,7 +135,14 @@ impl<'a> Choice<'a> {
         let backend = backend_for_install(options.backend.as_deref(), settings.default_backend)?;
         let loader = bootloader_for_install(options.boot.as_deref(), settings.default_bootloader)?;
         let image = block_on(transport::inspect(&options.image, None))?;
-        Ok(Self { context, options, backend, loader, image })
+        let choice = Self { context, options, backend, loader, image };
+        if options.target_imgref.is_none() && options.image.transport() != Transport::Registry {
+            choice.say(format!(
+                "upgrades will follow {} as the new system sees it; --target-imgref names another image",
+                options.image
+            ));
+        }
+        Ok(choice)
     }
 
     fn say(&self, text: String) {
