@@ -59,6 +59,7 @@ mod tests {
         assert!(text.contains("will not boot") && !text.contains("what boots next"), "{text}");
     }
 
+    /// spec: BW-807
     #[test]
     fn message_context_effect_and_hint_have_a_line_each() {
         let cause = Error::not_found("no such tag").with_hint("tags: v1");

@@ -537,6 +537,7 @@ async fn the_firmware_learns_of_the_loader_once_and_behind_what_it_boots_now() {
     assert_eq!(efi.list(GLOBAL_VENDOR).unwrap(), ["Boot0000", "Boot0002", "BootOrder"]);
 }
 
+/// spec: BW-411
 #[tokio::test]
 async fn an_image_without_systemd_boot_is_told_which_package_has_it() {
     let (machine, mut store) = (Machine::new(), Store::new());

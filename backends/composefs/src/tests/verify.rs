@@ -14,6 +14,7 @@ fn objects(host: &Host) -> Vec<std::path::PathBuf> {
     found
 }
 
+/// spec: BW-311
 #[tokio::test]
 async fn a_changed_byte_is_found_and_traced_to_the_deployment() {
     let host = Host::initialized().await;
@@ -30,6 +31,7 @@ async fn a_changed_byte_is_found_and_traced_to_the_deployment() {
     assert!(host.path(&problem.path) == kernel && problem.deployments == [deployment.id], "{problem:?}");
 }
 
+/// spec: BW-311
 #[tokio::test]
 async fn a_missing_object_is_found() {
     let host = Host::initialized().await;
@@ -44,6 +46,7 @@ async fn a_missing_object_is_found() {
     );
 }
 
+/// spec: BW-311
 #[tokio::test]
 async fn a_missing_root_image_is_found() {
     let host = Host::initialized().await;
@@ -53,6 +56,7 @@ async fn a_missing_root_image_is_found() {
     assert!(report.problems.iter().any(|p| p.path.ends_with(deployment.id.as_str())), "{report:?}");
 }
 
+/// spec: BW-005, BW-304
 #[tokio::test]
 async fn an_install_that_stops_anywhere_is_finished_by_a_second_run() {
     let image = Image::bootable("1").layer(vec![Entry::File("usr/lib/more", big("more "))]);
