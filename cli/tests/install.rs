@@ -78,6 +78,7 @@ fn debugfs(root: &Path, command: &str) -> String {
     output("debugfs", &["-R", command, root.to_str().unwrap()])
 }
 
+/// spec: BW-312, BW-707
 #[test]
 fn an_install_boots_by_uuid_is_sealed_and_recorded() {
     let disk = Disk::new(700);
@@ -107,6 +108,7 @@ fn an_install_boots_by_uuid_is_sealed_and_recorded() {
     assert_eq!((&system["backend"], &system["bootloader"]), (&"composefs".into(), &"systemd-boot".into()));
 }
 
+/// spec: BW-805
 #[test]
 fn progress_is_written_as_json_lines_where_that_is_asked_for() {
     let (disk, image) = (Disk::new(700), TinyImage::new());
@@ -125,6 +127,7 @@ fn progress_is_written_as_json_lines_where_that_is_asked_for() {
     assert!(last["bytesTotal"].as_u64().unwrap() >= KERNEL as u64, "{last}");
 }
 
+/// spec: BW-702
 #[test]
 fn a_second_install_needs_wipe() {
     let (disk, image) = (Disk::new(700), TinyImage::new());
@@ -150,16 +153,19 @@ fn assert_refused_untouched(disk: &Disk, image: &TinyImage, extra: &[&str], part
     assert_eq!(hash(&disk.path), before, "the disk was touched");
 }
 
+/// spec: BW-504
 #[test]
 fn an_image_of_another_architecture_is_refused_before_the_disk_is_touched() {
     assert_refused_untouched(&Disk::new(700), &TinyImage::with(KERNEL, "s390x"), &[], &["s390x", "amd64"]);
 }
 
+/// spec: BW-704
 #[test]
 fn a_disk_without_room_is_refused_before_it_is_touched() {
     assert_refused_untouched(&Disk::new(200), &TinyImage::new(), &[], &["200 MiB", "needed"]);
 }
 
+/// spec: BW-704
 #[test]
 fn a_file_system_that_cannot_be_made_is_refused_before_the_disk_is_touched() {
     let parts = ["ntfs", "ext4, btrfs, xfs"];
@@ -177,11 +183,13 @@ fn assert_failed_released(disk: &Disk, image: &TinyImage, parts: &[&str]) {
     disk.assert_released();
 }
 
+/// spec: BW-121
 #[test]
 fn an_image_without_a_kernel_is_an_error() {
     assert_failed_released(&Disk::new(700), &TinyImage::with(0, "amd64"), &["kernel"]);
 }
 
+/// spec: BW-301
 #[test]
 fn a_layer_that_is_not_what_its_digest_says_is_an_error() {
     let image = TinyImage::new();
@@ -192,6 +200,7 @@ fn a_layer_that_is_not_what_its_digest_says_is_an_error() {
     assert_failed_released(&Disk::new(700), &image, &[&image.layer[7..19]]);
 }
 
+/// spec: BW-302
 #[test]
 fn a_truncated_layer_is_an_error() {
     let image = TinyImage::new();
@@ -199,11 +208,13 @@ fn a_truncated_layer_is_an_error() {
     assert_failed_released(&Disk::new(700), &image, &[]);
 }
 
+/// spec: BW-114
 #[test]
 fn a_kernel_that_does_not_fit_on_the_esp_is_an_error_with_the_numbers() {
     assert_failed_released(&Disk::new(900), &TinyImage::with(70 << 20, "amd64"), &["MiB"]);
 }
 
+/// spec: BW-705
 #[test]
 fn a_program_that_is_killed_leaves_no_mount_and_no_loop_device() {
     let (disk, image) = (Disk::new(900), TinyImage::with(40 << 20, "amd64"));
@@ -265,6 +276,7 @@ impl Drop for Mounted {
     }
 }
 
+/// spec: BW-808
 #[test]
 fn a_mounted_file_system_is_installed_to_and_its_status_can_be_asked() {
     let mounted = Mounted::new();
@@ -280,6 +292,7 @@ fn a_mounted_file_system_is_installed_to_and_its_status_can_be_asked() {
     assert_eq!(host["status"]["otherDeployments"][0]["bootwright"]["verified"], false);
 }
 
+/// spec: BW-307
 #[test]
 fn where_the_kernel_cannot_verify_a_mounted_file_system_is_refused_or_verified() {
     let mounted = Mounted::new();
@@ -290,6 +303,7 @@ fn where_the_kernel_cannot_verify_a_mounted_file_system_is_refused_or_verified()
     assert!(text.contains("verity") && text.contains("hint:"), "{text}");
 }
 
+/// spec: BW-706
 #[test]
 fn a_file_system_with_files_on_it_is_refused() {
     let mounted = Mounted::new();

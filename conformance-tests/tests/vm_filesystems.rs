@@ -35,14 +35,14 @@ fn unverified(filesystem: &str) -> Result<()> {
     guest.reboot_into("v2")
 }
 
-/// spec: BW-602
+/// spec: BW-602, BW-808
 #[test]
 #[ignore = "boots a virtual machine; `cargo xtask test` runs it"]
 fn a_system_on_btrfs_without_verification_boots_and_upgrades_and_says_so() -> Result<()> {
     unverified("btrfs")
 }
 
-/// spec: BW-602
+/// spec: BW-602, BW-808
 #[test]
 #[ignore = "boots a virtual machine; `cargo xtask test` runs it"]
 fn a_system_on_xfs_without_verification_boots_and_upgrades_and_says_so() -> Result<()> {

@@ -162,6 +162,7 @@ fn a_changed_byte_is_a_read_error(guest: &mut Guest) -> Result<()> {
 
 macro_rules! cells {
     ($($name:ident: $bootloader:literal, $format:ident;)+) => {$(
+        /// spec: BW-101, BW-102, BW-103, BW-105, BW-107, BW-202, BW-203, BW-310, BW-604, BW-606
         #[test]
         #[ignore = "boots a virtual machine; `cargo xtask test` runs it"]
         fn $name() -> Result<()> {
