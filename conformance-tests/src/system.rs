@@ -161,6 +161,11 @@ impl Systems {
             &workspace("backends/composefs/initramfs/dracut/50bootwright-composefs"),
             "/usr/lib/dracut/modules.d/50bootwright-composefs",
         )?;
+        recipe = recipe.host_file(
+            "/usr/lib/systemd/system/systemd-growfs-root.service.d/50-read-only-root.conf",
+            workspace("backends/composefs/systemd/50-read-only-root.conf"),
+            0o644,
+        );
         for unit in UNITS {
             let path = workspace("cli/systemd").join(unit);
             let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
