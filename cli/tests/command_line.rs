@@ -1,5 +1,7 @@
 //! The program as a person meets it: exit codes, and errors that say what to do.
 
+#![expect(clippy::disallowed_methods, reason = "tests make and break files, and start programs, on purpose")]
+
 use std::process::{Command, Output};
 
 fn program(args: &[&str]) -> Output {

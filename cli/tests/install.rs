@@ -1,6 +1,7 @@
 //! Whole installs of a tiny image, by the program, on image files: what lands on the disk, and what bad input leaves. Needs root.
 
 #![cfg(all(feature = "composefs", feature = "systemd-boot"))]
+#![expect(clippy::disallowed_methods, reason = "tests make and break files, and start programs, on purpose")]
 
 mod support;
 

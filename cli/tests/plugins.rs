@@ -2,6 +2,8 @@
 //!
 //! The expectation follows the features that this very build has, so one test serves every selection; the checks run it for several.
 
+#![expect(clippy::disallowed_methods, reason = "tests make and break files, and start programs, on purpose")]
+
 use std::process::Command;
 
 /// Features that bring a storage backend, and those that bring a bootloader: each plugin is named after its feature.

@@ -1,5 +1,7 @@
 //! Making disks out of image files and block devices, with the real programs and the real kernel. Needs root.
 
+#![expect(clippy::disallowed_methods, reason = "tests make and break files, and start programs, on purpose")]
+
 use std::{
     fs::File,
     path::{Path, PathBuf},

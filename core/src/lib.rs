@@ -8,6 +8,8 @@
 //! | what boots, in which order, tries left, one-shot boots, loader binaries | [`Bootloader`] |
 //! | operation to ordered steps, recovery, what may be deleted, kernel arguments, locking | this crate |
 
+#![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests break files on purpose"))]
+
 pub mod backend;
 pub mod bls;
 pub mod boot_files;

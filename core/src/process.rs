@@ -162,6 +162,7 @@ impl Tool {
     }
 
     fn command(&self) -> Command {
+        #[expect(clippy::disallowed_methods, reason = "this is the one place that starts programs")]
         let mut command = Command::new(&self.program);
         let path = std::env::var_os("PATH").unwrap_or_default();
         let separator = if path.is_empty() { "" } else { ":" };

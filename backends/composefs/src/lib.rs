@@ -16,6 +16,8 @@
 //! deployment: `/boot` is emptied before the digest is computed, so two images that differ in their UKI share a root. Hence a deployment
 //! with a UKI has the first digits of the UKI's own digest in its id, and shares its `/etc` with the others of that root.
 
+#![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests break files on purpose"))]
+
 mod backend;
 mod deploy;
 mod errors;

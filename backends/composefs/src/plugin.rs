@@ -64,7 +64,9 @@ pub(crate) fn seal_mounted(context: &BackendContext, notes: &Path) -> Result<()>
     context.sysroot.faults().before("append fs-verity metadata to the repository")?;
     let sealing = seal::append_repository(context.sysroot.sub(REPOSITORY)?.dir(), algorithm)?;
     let path = notes.join(NOTE);
-    std::fs::write(&path, sealing.to_notes()).context_io(|| format!("write {}", path.display()))
+    #[expect(clippy::disallowed_methods, reason = "notes are not on the disk that is installed")]
+    let written = std::fs::write(&path, sealing.to_notes());
+    written.context_io(|| format!("write {}", path.display()))
 }
 
 fn seal_offline(root: &OfflineRoot) -> Result<()> {

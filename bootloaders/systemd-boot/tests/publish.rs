@@ -1,5 +1,7 @@
 //! Publishing, rollback, trials and clean-up on a folder, judged by an oracle that shares no code with the loader.
 
+#![expect(clippy::disallowed_methods, reason = "tests make and break files, and start programs, on purpose")]
+
 mod support;
 
 use std::path::Path;

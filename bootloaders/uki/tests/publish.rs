@@ -1,5 +1,7 @@
 //! Publishing, rollback, trials and clean-up, judged by a firmware that shares no code with the loader.
 
+#![expect(clippy::disallowed_methods, reason = "tests make and break files, and start programs, on purpose")]
+
 #[path = "../../systemd-boot/tests/support/mod.rs"]
 mod support;
 

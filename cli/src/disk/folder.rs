@@ -39,6 +39,7 @@ impl MountFolder {
 }
 
 impl Drop for MountFolder {
+    #[expect(clippy::disallowed_methods, reason = "empty folders to mount on, in memory below /run")]
     fn drop(&mut self) {
         for entry in std::fs::read_dir(&self.0).into_iter().flatten().flatten() {
             let _ = std::fs::remove_dir(entry.path());

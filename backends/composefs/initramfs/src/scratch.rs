@@ -21,6 +21,7 @@ pub struct Scratch {
 
 impl Scratch {
     /// Mounts it at `path`, which is created.
+    #[expect(clippy::disallowed_methods, reason = "a folder of the initramfs, which is in memory")]
     pub fn mount(path: &Path) -> Result<Self> {
         fs::create_dir_all(path).doing(format_args!("create {}", path.display()))?;
         let tmpfs = tmpfs().doing("mount a tmpfs")?;
@@ -41,6 +42,7 @@ impl Scratch {
 }
 
 impl Drop for Scratch {
+    #[expect(clippy::disallowed_methods, reason = "a folder of the initramfs, which is in memory")]
     fn drop(&mut self) {
         // Lazily: layers of an overlay stay in use by it. What was moved away is not concerned.
         let _ = unmount(&self.path, UnmountFlags::DETACH);

@@ -3,6 +3,8 @@
 //! Needs root, loop devices, and a kernel with EROFS and overlayfs. The kernel need not have fs-verity: the image is named with `?`,
 //! and without it the mount must be refused.
 
+#![expect(clippy::disallowed_methods, reason = "tests make and break files, and start programs, on purpose")]
+
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;

@@ -1,13 +1,17 @@
 //! `debugfs` and `e2fsck`: their scripts, their output, and how they are run.
 
 use std::fmt::Write as _;
-use std::io::{Seek, Write as _};
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
 
-use bootwright_core::error::{Error, IoContext, Result};
+use bootwright_core::{
+    error::{Error, Result},
+    process::{Output, Tool},
+};
 
 use super::append::{SealedFile, VERITY_FLAG};
+
+/// `debugfs` prints some 600 bytes for each inode: enough for a million of them.
+const MOST_OUTPUT: u64 = 1 << 30;
 
 /// What `debugfs` says of one inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,47 +67,30 @@ fn parse_hex(text: &str) -> Option<u32> {
 /// Runs `debugfs` on `device` with `script`; `-w` if it may write. Returns what it printed. Its exit status says nothing about
 /// single commands: the caller has to look at the result.
 pub(super) fn run(device: &Path, script: &str, write: bool) -> Result<String> {
-    let mut input = tempfile::tempfile().context_io(|| "make a temporary file for debugfs".into())?;
-    input
-        .write_all(script.as_bytes())
-        .and_then(|()| input.rewind())
-        .context_io(|| "write the commands for debugfs".into())?;
-    let mut command = Command::new("debugfs");
-    if write {
-        command.arg("-w");
-    }
-    command.args(["-f", "-"]).arg(device).stdin(Stdio::from(input));
-    let output = execute(&mut command, "debugfs")?;
-    if !output.status.success() {
-        return Err(tool_error("debugfs", &output));
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    let write = if write { &["-w"][..] } else { &[] };
+    let tool = e2fsprogs("debugfs").args(write).args(["-f", "-"]).arg(device).stdin(script);
+    Ok(content(&tool.output_limit(MOST_OUTPUT))?.text())
 }
 
 /// `e2fsck -fn`: a full check that changes nothing.
 pub(super) fn check_file_system(device: &Path) -> Result<()> {
-    let output = execute(Command::new("e2fsck").arg("-fn").arg(device).stdin(Stdio::null()), "e2fsck")?;
+    content(&e2fsprogs("e2fsck").arg("-fn").arg(device)).map(drop)
+}
+
+fn e2fsprogs(program: &str) -> Tool {
+    Tool::new(program).package("e2fsprogs")
+}
+
+fn content(tool: &Tool) -> Result<Output> {
+    let output = tool.output_blocking()?;
     if output.status.success() {
-        return Ok(());
+        return Ok(output);
     }
-    Err(tool_error("e2fsck", &output))
-}
-
-fn execute(command: &mut Command, name: &str) -> Result<Output> {
-    command
-        .env("LC_ALL", "C")
-        .output()
-        .context_io(|| format!("run {name}"))
-        .map_err(|e| e.with_hint("install e2fsprogs, which holds debugfs and e2fsck"))
-}
-
-fn tool_error(name: &str, output: &Output) -> Error {
-    let text = [&output.stdout[..], &output.stderr[..]].concat();
-    let text = String::from_utf8_lossy(&text);
+    let text = output.text();
     let tail: Vec<_> = text.lines().rev().take(20).collect();
     let tail: Vec<_> = tail.into_iter().rev().collect();
-    Error::integrity(format!("{name} is not content with the file system ({})", output.status))
-        .with_context("output", tail.join("\n"))
+    let problem = Error::integrity("the file system is not what it should be after sealing");
+    Err(problem.with_context("output", tail.join("\n")).with_source(tool.failure(&output)))
 }
 
 #[cfg(test)]
