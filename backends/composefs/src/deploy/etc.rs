@@ -51,7 +51,6 @@ pub(crate) fn finalize<H: FsVerityHashValue>(
     };
     found.origin.deployment.finalized = true;
     state::write(context, &found)?;
-    context.sysroot.sync_filesystem()?;
     Ok(report)
 }
 

@@ -31,8 +31,8 @@ pub(crate) fn seed<H: FsVerityHashValue>(
         materialise(&var, &target)?;
     }
     sysroot.sync_filesystem()?;
-    sysroot.move_into_place(&fresh, &live, ReplaceStyle::Relaxed)?;
-    sysroot.sync_filesystem()
+    // The deployment that uses it is recorded, and synced, after this.
+    sysroot.move_into_place(&fresh, &live, ReplaceStyle::Relaxed)
 }
 
 /// The link in a deployment's folder that leads to it.

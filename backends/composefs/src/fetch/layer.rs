@@ -17,7 +17,7 @@ use tokio::{
     sync::mpsc,
 };
 
-use super::progress::LayerProgress;
+use super::{gunzip::Gunzip, progress::LayerProgress};
 
 /// Bytes that travel at once between the two threads, and how many such pieces may wait.
 const PIECE: usize = 256 << 10;
@@ -200,7 +200,7 @@ fn read_piece(reader: &mut dyn Read) -> std::io::Result<Bytes> {
 fn unpacker<'a, R: BufRead>(blob: &'a mut R) -> std::io::Result<Box<dyn Read + 'a>> {
     let start = blob.fill_buf()?;
     Ok(match start {
-        [0x1f, 0x8b, ..] => Box::new(flate2::bufread::MultiGzDecoder::new(blob)),
+        [0x1f, 0x8b, ..] => Box::new(Gunzip::new(blob)),
         [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
             Box::new(zstd::stream::read::Decoder::with_buffer(blob)?)
         }

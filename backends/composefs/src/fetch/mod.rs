@@ -5,6 +5,8 @@
 //! into objects, and builds the EROFS image from the layers.
 
 mod archive;
+mod assemble;
+mod gunzip;
 mod layer;
 mod layout;
 mod progress;

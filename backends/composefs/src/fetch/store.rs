@@ -1,7 +1,7 @@
 //! From blobs to a complete image in the repository.
 //!
-//! Order matters after a crash: layers, then the configuration that refers to them, then the manifest that refers to that, then the boot
-//! image, and last the name that keeps all of it. The library syncs before each of them becomes visible.
+//! Order matters after a crash: layers, then what is assembled from them, the manifest last, and then the name that keeps all of it.
+//! The library syncs before each of them becomes visible. So a manifest that is there stands for a whole image.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -16,6 +16,7 @@ use containers_image_proxy::oci_spec::image::{Descriptor, ImageConfiguration, Im
 use tokio::{sync::Semaphore, task::JoinSet};
 
 use super::{
+    assemble::{Documents, Layers, assemble},
     has_layer,
     layer::{self, LayerSpec},
     progress::Events,
@@ -24,8 +25,6 @@ use super::{
 };
 use crate::{deploy::refs, errors::LibraryContext};
 
-/// What marks a manifest in the repository (composefs-oci, `skopeo.rs`).
-const MANIFEST_CONTENT_TYPE: u64 = u64::from_le_bytes(*b"ocimanif");
 /// Layers in flight: one thread unpacks each, so more of them than processors only costs memory.
 const MOST_AT_ONCE: usize = 4;
 
@@ -48,9 +47,9 @@ pub(crate) async fn store<H: FsVerityHashValue>(
     let repo = Arc::clone(repo);
     let context = context.clone();
     let finish = tokio::task::spawn_blocking(move || finish(&context, &repo, &stored, &name));
-    finish.await.map_err(|error| {
-        Error::internal("the thread that writes the boot image stopped").with_source(error)
-    })?
+    finish
+        .await
+        .map_err(|error| Error::internal("the thread that names the image stopped").with_source(error))?
 }
 
 /// The stored digest of the manifest, if all of the image is in the repository.
@@ -82,13 +81,16 @@ async fn transfer<H: FsVerityHashValue>(
     let config: ImageConfiguration = parse(&config_bytes, "configuration")?;
     let specs = specs(&manifest, &config)?;
     let layers = import_all(context, repo, &source, &specs, events).await?;
-    context.sysroot.faults().before("store the image's configuration and manifest")?;
-    let repo = Arc::clone(repo);
-    let config_descriptor = manifest.config().clone();
-    let write = move || write_metadata(&repo, &manifest_bytes, &config_bytes, &config_descriptor, &layers);
-    let written = tokio::task::spawn_blocking(write).await;
-    written
-        .map_err(|error| Error::internal("the thread that stores the manifest stopped").with_source(error))?
+    let documents = Documents {
+        config_digest: manifest.config().digest().clone(),
+        manifest: manifest_bytes,
+        config: config_bytes,
+    };
+    let (repo, context) = (Arc::clone(repo), context.clone());
+    let written = tokio::task::spawn_blocking(move || assemble(&context, &repo, &documents, &layers)).await;
+    written.map_err(|error| {
+        Error::internal("the thread that writes the root image stopped").with_source(error)
+    })?
 }
 
 fn parse<T: serde::de::DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T> {
@@ -118,9 +120,6 @@ fn specs(manifest: &ImageManifest, config: &ImageConfiguration) -> Result<Vec<La
     };
     layers.iter().zip(diff_ids).map(spec).collect()
 }
-
-/// Digests of layers' contents and the objects that hold them, in the image's order.
-type Layers<H> = Vec<(String, H)>;
 
 async fn import_all<H: FsVerityHashValue>(
     context: &BackendContext,
@@ -223,36 +222,13 @@ impl<H: FsVerityHashValue> Job<H> {
     }
 }
 
-/// Stores configuration and manifest; the returned digest is that of the manifest's bytes as they are stored.
-fn write_metadata<H: FsVerityHashValue>(
-    repo: &Arc<Repository<H>>,
-    manifest: &[u8],
-    config: &[u8],
-    config_descriptor: &Descriptor,
-    layers: &Layers<H>,
-) -> Result<OciDigest> {
-    let what = || "store the image's configuration and manifest".to_owned();
-    let refs = layers.iter().map(|(diff_id, id)| (diff_id.clone().into_boxed_str(), id.clone())).collect();
-    let (_, config_id) =
-        composefs_oci::write_config_raw(repo, config, refs, None, None, &HashMap::new()).context(what)?;
-    let digest = composefs_oci::sha256_content_digest(manifest);
-    let mut stream = repo.create_stream(MANIFEST_CONTENT_TYPE).context(what)?;
-    stream.add_named_stream_ref(&format!("config:{}", config_descriptor.digest()), &config_id);
-    for (diff_id, id) in layers {
-        stream.add_named_stream_ref(diff_id, id);
-    }
-    stream.write_external(manifest).context(what)?;
-    repo.write_stream(stream, &manifest_identifier(&digest), None).context(what)?;
-    Ok(digest)
-}
-
+/// Names what is complete. An image that was stored by another tool may lack its root image still.
 fn finish<H: FsVerityHashValue>(
     context: &BackendContext,
     repo: &Arc<Repository<H>>,
     manifest: &OciDigest,
     name: &str,
 ) -> Result<()> {
-    context.sysroot.faults().before("write the boot image")?;
     composefs_oci::generate_boot_image(repo, manifest, &OciTransformOptions::default())
         .or_kind(ErrorKind::InvalidInput, || "put the layers of the image together".to_owned())?;
     context.sysroot.faults().before("name the fetched image")?;
