@@ -67,18 +67,24 @@ fn nextest(line: &str) -> Option<Count> {
 }
 
 /// `test result: ok. 5 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s`
+///
+/// A test that runs itself once more in a process of its own, as those of mounts do, lets that process print such a line as
+/// well: one test, all others filtered out. The test itself is counted, so that line is not.
 fn libtest(line: &str) -> Option<Count> {
     let (_, numbers) = line.trim_start().strip_prefix("test result: ")?.split_once(". ")?;
-    let mut count = Count::default();
+    let (mut count, mut filtered) = (Count::default(), 0);
     for (number, word) in items(numbers, ';') {
         match word.as_str() {
             "passed" => count.passed += number,
             "failed" => count.failed += number,
-            "ignored" | "filtered out" => count.skipped += number,
+            "ignored" => count.skipped += number,
+            "filtered out" => filtered += number,
             _ => {}
         }
     }
-    Some(count)
+    let nested = count.ran() == 1 && count.skipped == 0 && filtered > 0;
+    count.skipped += filtered;
+    Some(if nested { Count::default() } else { count })
 }
 
 /// The parts that are a number and a word.
@@ -145,6 +151,15 @@ mod tests {
         let two =
             "test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0s";
         assert_eq!(of(&[one, "x", two]), Some(Count { passed: 6, failed: 2, skipped: 8 }));
+    }
+
+    #[test]
+    fn a_test_that_runs_itself_once_more_is_counted_once() {
+        let inner =
+            "test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 100 filtered out; finished in 1.1s";
+        let outer =
+            "test result: ok. 101 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 41s";
+        assert_eq!(of(&[inner, outer]), Some(Count { passed: 101, failed: 0, skipped: 0 }));
     }
 
     #[test]
