@@ -1,4 +1,4 @@
-//! Layouts in a tar file.
+//! Layouts in a tar file. Needs root: an image has files of several owners.
 
 use bootwright_core::{error::ErrorKind, model::ImageSummary};
 

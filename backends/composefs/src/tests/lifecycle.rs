@@ -1,4 +1,4 @@
-//! From an image to a deployment, and to the next.
+//! From an image to a deployment, and to the next. Needs root: an image has files of several owners.
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 

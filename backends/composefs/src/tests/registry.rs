@@ -1,4 +1,4 @@
-//! Fetching from a registry: Debian's `docker-registry` on the loopback interface.
+//! Fetching from a registry: Debian's `docker-registry` on the loopback interface. Needs root: an image has files of several owners.
 //!
 //! Where the program is not installed the cases say so and pass; the set-up installs it.
 

@@ -1,4 +1,4 @@
-//! Clean-up.
+//! Clean-up. Needs root: an image has files of several owners.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! An ext4 disk that is made on a host with or without fs-verity, and enforced either way.
+//! An ext4 disk that is made on a host with or without fs-verity, and enforced either way. Needs root.
 
 use std::{path::PathBuf, process::Command};
 

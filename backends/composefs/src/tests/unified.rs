@@ -1,4 +1,4 @@
-//! Images with a UKI.
+//! Images with a UKI. Needs root: an image has files of several owners.
 
 use bootwright_core::{
     context::Sealing,

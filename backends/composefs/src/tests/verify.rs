@@ -1,4 +1,4 @@
-//! Finding damage.
+//! Finding damage. Needs root: an image has files of several owners.
 
 use bootwright_core::fs::Faults;
 
