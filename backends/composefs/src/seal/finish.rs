@@ -2,12 +2,17 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-use bootwright_core::error::{Effect, Error, Result};
+use bootwright_core::error::{Effect, Error, ErrorKind, Result};
 
 use super::append::{SealedFile, VERITY_FLAG};
 use super::debugfs::{self, InodeState};
 use super::ext4;
+
+/// How long to wait for the file system to be free, and how often to look.
+const PATIENCE: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(100);
 
 /// What the first half has done, and the second half needs. It holds no handle: the file system can be unmounted.
 #[derive(Debug, Clone, Default)]
@@ -67,15 +72,23 @@ impl Sealing {
     /// Then `e2fsck -fn` must be content, and every inode is read back. A crash leaves some files sealed; mount, append and
     /// finish again to seal the rest. Does nothing if there is nothing to seal.
     ///
+    /// Waits a while for the file system to be free: another mount namespace (a service that started meanwhile has its own) may hold on
+    /// to it for some moments after the last `umount`.
+    ///
     /// # Errors
     /// `Busy` while the file system is mounted; `Unsupported` as [`check_device`](ext4::check_device); `Integrity` if the file system or an
     /// inode is not as it must be afterwards: the disk must not be used then.
     pub fn finish(&self, device: &Path) -> Result<Summary> {
+        self.finish_within(device, PATIENCE)
+    }
+
+    /// [`Sealing::finish`] with another time to wait.
+    pub(super) fn finish_within(&self, device: &Path, patience: Duration) -> Result<Summary> {
         let summary = Summary { files: self.files.len(), bytes: self.files.iter().map(|f| f.size).sum() };
         if self.files.is_empty() {
             return Ok(summary);
         }
-        let claim = ext4::claim_device(device)?;
+        let claim = claim(device, patience)?;
         drop(claim); // debugfs opens the device for itself, too
         self.seal(device)
             .map_err(|e| e.with_effect(Effect::Partial).with_context("device", device.display()))?;
@@ -87,6 +100,18 @@ impl Sealing {
         debugfs::check_file_system(device)?;
         let states = debugfs::parse_stat(&debugfs::run(device, &debugfs::stat_script(&self.files), false)?);
         compare(&self.files, &states)
+    }
+}
+
+fn claim(device: &Path, patience: Duration) -> Result<std::fs::File> {
+    let begun = Instant::now();
+    loop {
+        match ext4::claim_device(device) {
+            Err(error) if error.kind() == ErrorKind::Busy && begun.elapsed() < patience => {
+                std::thread::sleep(POLL);
+            }
+            claimed => return claimed,
+        }
     }
 }
 
@@ -107,8 +132,6 @@ fn compare(files: &[SealedFile], states: &[InodeState]) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use bootwright_core::error::ErrorKind;
-
     use super::*;
 
     const FILE: SealedFile = SealedFile { inode: 12, size: 5, flags: 0x8_0000 };

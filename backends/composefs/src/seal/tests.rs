@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use bootwright_core::error::ErrorKind;
 use cap_std::ambient_authority;
@@ -239,7 +240,7 @@ fn a_mounted_file_system_is_not_touched() {
     disk.mount();
     disk.fill();
     let sealing = append_repository(&disk.repository(), Algorithm::Sha256).expect("append");
-    let error = sealing.finish(&disk.image()).expect_err("mounted");
+    let error = sealing.finish_within(&disk.image(), Duration::ZERO).expect_err("mounted");
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Busy, bootwright_core::error::Effect::None));
 }
 
