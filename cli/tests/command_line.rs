@@ -29,6 +29,7 @@ fn help_and_version_exit_with_0() {
     }
 }
 
+/// Needs root.
 /// spec: BW-801
 #[test]
 fn an_unknown_plugin_lists_the_known_ones() {
@@ -40,6 +41,7 @@ fn an_unknown_plugin_lists_the_known_ones() {
     assert!(text.contains("nothing was changed"), "{text}");
 }
 
+/// Needs root.
 #[test]
 fn status_on_a_system_of_others_says_so_and_has_no_type() {
     let output = program(&["status", "--json"]);
@@ -49,6 +51,7 @@ fn status_on_a_system_of_others_says_so_and_has_no_type() {
     assert_eq!(host["status"]["type"], serde_json::Value::Null);
 }
 
+/// Needs root.
 #[test]
 fn commands_that_need_an_installed_system_say_so() {
     for args in [&["upgrade"][..], &["rollback"], &["gc"], &["fsck"], &["internals", "finalize"]] {
@@ -59,6 +62,7 @@ fn commands_that_need_an_installed_system_say_so() {
     }
 }
 
+/// Needs root.
 /// spec: BW-806
 #[test]
 fn anybody_but_root_is_told_to_be_root() {
