@@ -244,6 +244,7 @@ fn a_mounted_file_system_is_not_touched() {
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Busy, bootwright_core::error::Effect::None));
 }
 
+/// Needs root.
 #[test]
 fn file_systems_that_cannot_be_sealed_are_named() {
     let plain = Disk::make("^verity");
