@@ -226,7 +226,7 @@ async fn installing_twice_is_refused() {
     assert!(error.to_string().contains("has a system already"), "{error}");
 }
 
-/// spec: BW-103
+/// spec: BW-122
 #[tokio::test]
 async fn a_rollback_never_leads_to_a_deployment_that_failed_its_trial() {
     use bootwright_core::engine::{Observed, Operation, plan};
@@ -239,6 +239,7 @@ async fn a_rollback_never_leads_to_a_deployment_that_failed_its_trial() {
     assert!(plan(&Operation::Rollback, &observed).is_err());
 }
 
+/// spec: BW-122
 #[tokio::test]
 async fn what_runs_on_trial_is_not_taken_for_a_queued_rollback() {
     let (machine, _one, two) = upgraded().await;

@@ -131,7 +131,7 @@ proptest! {
         }
     }
 
-    /// spec: BW-004, BW-103
+    /// spec: BW-004, BW-103, BW-122
     #[test]
     fn a_rollback_never_leads_to_a_broken_entry_or_a_missing_tree(observed in observed()) {
         let Ok(steps) = plan(&Operation::Rollback, &observed) else { return Ok(()) };

@@ -82,6 +82,7 @@ async fn an_install_that_stops_anywhere_is_finished_by_a_second_run() {
     }
 }
 
+/// spec: BW-005
 #[tokio::test]
 async fn objects_that_a_power_cut_emptied_are_written_again() {
     let host = Host::initialized().await;
