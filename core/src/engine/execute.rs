@@ -61,15 +61,25 @@ impl<'a> Run<'a> {
             Step::Stage { hold } => self.stage_record(*hold).await,
             Step::DropStaged => parts.state.set_staged(None),
             Step::Finalize(target) => self.finalize(target).await,
-            Step::InstallLoader(target) => {
-                let tree = parts.backend.tree(&self.resolve(target)?).await?;
-                parts.loader.install(&*tree).await
-            }
+            Step::InstallLoader(target) => self.install_loader(target).await,
+            Step::UpdateLoader(target) => match self.install_loader(target).await {
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    tracing::warn!(%error, "the loader stays as it is");
+                    Ok(())
+                }
+                result => result,
+            },
             Step::Publish(order) => self.publish(order).await,
             Step::Confirm(id) => parts.loader.confirm(id).await,
             Step::Retain(keep) => self.retain(keep).await,
             Step::Sweep(keep) => parts.loader.sweep(keep).await.map(|removed| self.removed.add(removed)),
         }
+    }
+
+    async fn install_loader(&self, target: &Target) -> Result<()> {
+        let parts = &self.engine.parts;
+        let tree = parts.backend.tree(&self.resolve(target)?).await?;
+        parts.loader.install(&*tree).await
     }
 
     fn resolve(&self, target: &Target) -> Result<DeploymentId> {

@@ -72,8 +72,10 @@ pub enum Step {
     DropStaged,
     /// Put its `/etc` in place.
     Finalize(Target),
-    /// Install or update loader binaries from its tree.
+    /// Install loader binaries from its tree.
     InstallLoader(Target),
+    /// Update loader binaries from its tree, if it has any: what is installed already boots it.
+    UpdateLoader(Target),
     /// Compatible, stage, commit: the switch. In order of preference.
     Publish(Vec<Target>),
     /// This boot was good.
@@ -135,8 +137,8 @@ fn after_good_boot(observed: &Observed) -> Vec<Step> {
     if observed.default_deployment() != Some(booted) {
         return Vec::new();
     }
-    let mut steps = vec![Step::InstallLoader(Target::Known(booted.clone()))];
-    steps.extend(clean_up(observed));
+    let mut steps = clean_up(observed);
+    steps.push(Step::UpdateLoader(Target::Known(booted.clone())));
     steps
 }
 

@@ -8,6 +8,7 @@ use std::{
 use async_trait::async_trait;
 use sha2::{Digest as _, Sha256};
 
+use super::loader::LOADER_BINARY;
 use crate::{
     engine::ImageLookup,
     error::{Error, Result},
@@ -30,7 +31,7 @@ pub struct FakeImage {
 impl FakeImage {
     /// An image that boots, with one file in `/usr` and one in `/etc`.
     pub fn bootable(version: &str) -> Self {
-        let files = [("usr/marker", version), ("etc/default", version)];
+        let files = [("usr/marker", version), ("etc/default", version), (LOADER_BINARY, "1")];
         Self {
             version: version.to_owned(),
             files: files.map(|(path, text)| (path.to_owned(), text.to_owned())).into(),

@@ -20,6 +20,9 @@ use crate::{
     tree::{BlobSource, TreeReader},
 };
 
+/// What an image must have to be installed with this loader.
+pub(super) const LOADER_BINARY: &str = "usr/lib/fake-loader";
+
 /// What a fake boot partition keeps across crashes.
 #[derive(Debug, Clone)]
 pub(super) struct Partition {
@@ -117,8 +120,9 @@ impl Bootloader for FakeLoader {
         }
     }
 
-    async fn install(&self, _tree: &dyn TreeReader) -> Result<()> {
-        Ok(())
+    async fn install(&self, tree: &dyn TreeReader) -> Result<()> {
+        let binary = tree.open(LOADER_BINARY).await?;
+        binary.map(drop).ok_or_else(|| Error::not_found(format!("the image has no {LOADER_BINARY}")))
     }
 
     async fn read(&self) -> Result<BootState> {

@@ -252,3 +252,15 @@ async fn what_runs_on_trial_is_not_taken_for_a_queued_rollback() {
     }
     assert!(!observed.rollback_queued());
 }
+
+/// spec: BW-105
+#[tokio::test]
+async fn an_image_without_loader_binaries_still_gets_a_clean_boot() {
+    let (mut machine, one, _two) = upgraded().await;
+    let mut bare = FakeImage::bootable("3");
+    bare.files.remove("usr/lib/fake-loader");
+    machine.publish_image(&origin(), bare);
+    machine.engine(&Faults::none()).unwrap().update(&upgrade(UpdateMode::Stage)).await.unwrap();
+    reboot(&mut machine).await;
+    assert!(!stored(&machine).await.contains(&one), "the clean-up did not run");
+}
