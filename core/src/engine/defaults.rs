@@ -2,7 +2,7 @@
 
 use super::Engine;
 use crate::{
-    error::Result,
+    error::{Error, Result},
     image_config::InstallDefaults,
     model::{DeploymentId, KernelArg, KernelCmdline, Stateroot},
 };
@@ -31,6 +31,18 @@ pub(super) fn machine_args(asked: &KernelCmdline, defaults: &InstallDefaults) ->
     Ok(args.merged_with(&defaults.kargs))
 }
 
+/// Refuses what an image demands of an install and this one cannot give: silence would look like consent.
+///
+/// # Errors
+/// `Unsupported`.
+pub(super) fn check(defaults: &InstallDefaults) -> Result<()> {
+    if defaults.enforce_signature_policy == Some(true) {
+        return Err(Error::unsupported("the image demands that a signature policy is enforced (enforce-container-sigpolicy)")
+            .with_hint("signature policies are not enforced for every transport yet: install an image without that setting"));
+    }
+    Ok(())
+}
+
 /// What was chosen before the image could be read, and differs from what it asks for.
 pub(super) fn mismatches(
     defaults: &InstallDefaults,
@@ -46,6 +58,11 @@ pub(super) fn mismatches(
     }
     if let Some(wanted) = defaults.stateroot.as_ref().filter(|wanted| *wanted != stateroot) {
         found.push(tell("stateroot", wanted.as_str(), stateroot.as_str()));
+    }
+    if let Some(wanted) = &defaults.bootloader {
+        // In another tool's words, so it cannot be compared with a plugin's name.
+        found
+            .push(format!("the image names the bootloader {wanted:?}; the one that was chosen is installed"));
     }
     found
 }
@@ -72,6 +89,13 @@ mod tests {
     fn an_image_may_find_its_root_in_another_way_or_by_itself() {
         assert_eq!(applied(r#"root-mount-spec = "LABEL=root""#), "root=LABEL=root rw");
         assert_eq!(applied(r#"root-mount-spec = """#), "rw");
+    }
+
+    #[test]
+    fn a_demand_for_a_signature_policy_is_refused_not_ignored() {
+        let refused = check(&defaults("enforce-container-sigpolicy = true")).unwrap_err();
+        assert_eq!(refused.kind(), crate::ErrorKind::Unsupported);
+        check(&defaults("enforce-container-sigpolicy = false")).unwrap();
     }
 
     #[test]

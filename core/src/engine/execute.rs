@@ -130,6 +130,7 @@ impl<'a> Run<'a> {
             return Ok(request.machine_args.clone());
         }
         let wanted = self.engine.install_defaults(id).await?;
+        defaults::check(&wanted)?;
         for mismatch in defaults::mismatches(&wanted, request.filesystem.as_deref(), &request.stateroot) {
             tracing::warn!("{mismatch}");
         }
