@@ -22,6 +22,8 @@ mod backend;
 mod deploy;
 mod errors;
 mod fetch;
+#[cfg(test)]
+mod loop_disk;
 mod origin;
 mod plugin;
 mod repo;

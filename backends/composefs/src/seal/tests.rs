@@ -12,6 +12,7 @@ use cap_std::fs::Dir;
 use composefs::fsverity::{FsVerityHashValue, Sha256HashValue, Sha512HashValue, compute_verity};
 
 use super::*;
+use crate::loop_disk::{LoopDisk, run};
 
 const SIZES: [usize; 13] = [
     0,
@@ -68,38 +69,25 @@ fn digests_equal_those_of_the_composefs_crate() {
     }
 }
 
-/// An ext4 image file, and the folder where it is mounted while it is.
-struct Disk {
-    folder: tempfile::TempDir,
-    mounted: bool,
+/// An ext4 image file, mounted while it is used.
+struct Disk(LoopDisk);
+
+impl std::ops::Deref for Disk {
+    type Target = LoopDisk;
+    fn deref(&self) -> &LoopDisk {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Disk {
+    fn deref_mut(&mut self) -> &mut LoopDisk {
+        &mut self.0
+    }
 }
 
 impl Disk {
     fn make(features: &str) -> Self {
-        let folder = tempfile::tempdir().expect("temporary folder");
-        let disk = Self { folder, mounted: false };
-        File::create(disk.image()).and_then(|f| f.set_len(256 << 20)).expect("image file");
-        run(Command::new("mkfs.ext4").args(["-q", "-b", "4096", "-O", features]).arg(disk.image()));
-        fs::create_dir(disk.mount_point()).expect("mount point");
-        disk
-    }
-
-    fn image(&self) -> PathBuf {
-        self.folder.path().join("image")
-    }
-
-    fn mount_point(&self) -> PathBuf {
-        self.folder.path().join("mnt")
-    }
-
-    fn mount(&mut self) {
-        run(Command::new("mount").args(["-o", "loop"]).arg(self.image()).arg(self.mount_point()));
-        self.mounted = true;
-    }
-
-    fn unmount(&mut self) {
-        run(Command::new("umount").arg(self.mount_point()));
-        self.mounted = false;
+        Self(LoopDisk::make(&["mkfs.ext4", "-q", "-b", "4096", "-O", features], 256 << 20))
     }
 
     fn repository(&self) -> Dir {
@@ -126,28 +114,12 @@ impl Disk {
     }
 }
 
-impl Drop for Disk {
-    fn drop(&mut self) {
-        if self.mounted {
-            let _ = Command::new("umount").arg("-l").arg(self.mount_point()).status();
-        }
-    }
-}
-
 fn write_read_only(path: &Path, data: &[u8]) {
     let mut file = File::create(path).expect("object");
     file.write_all(data).expect("object");
     let mut permissions = file.metadata().expect("object").permissions();
     permissions.set_readonly(true);
     file.set_permissions(permissions).expect("object");
-}
-
-fn run(command: &mut Command) -> String {
-    let output =
-        command.output().unwrap_or_else(|e| panic!("{command:?}: {e} (these tests need root and e2fsprogs)"));
-    let text = String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned();
-    assert!(output.status.success(), "{command:?}: {text} (these tests need root and e2fsprogs)");
-    text
 }
 
 /// Needs root.

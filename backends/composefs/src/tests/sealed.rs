@@ -1,6 +1,6 @@
 //! An ext4 disk that is made on a host with or without fs-verity, and enforced either way. Needs root.
 
-use std::{path::PathBuf, process::Command};
+use std::process::Command;
 
 use bootwright_core::{
     context::{BackendContext, OfflineRoot, Sealing},
@@ -10,25 +10,32 @@ use bootwright_core::{
     registry::{self, Verity},
 };
 
+use crate::loop_disk::LoopDisk;
+
 use super::{
     image::Image,
     support::{Host, Recorder, spec},
 };
 
 /// A file system in a file, mounted while it is used.
-struct Disk {
-    folder: tempfile::TempDir,
-    mounted: bool,
+struct Disk(LoopDisk);
+
+impl std::ops::Deref for Disk {
+    type Target = LoopDisk;
+    fn deref(&self) -> &LoopDisk {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Disk {
+    fn deref_mut(&mut self) -> &mut LoopDisk {
+        &mut self.0
+    }
 }
 
 impl Disk {
     fn make(mkfs: &[&str]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let disk = Self { folder, mounted: false };
-        std::fs::File::create(disk.image()).unwrap().set_len(300 << 20).unwrap();
-        std::fs::create_dir(disk.mount_point()).unwrap();
-        run(Command::new(mkfs[0]).args(&mkfs[1..]).arg(disk.image()));
-        disk
+        Self(LoopDisk::make(mkfs, 300 << 20))
     }
 
     /// As an install makes it, and mounted.
@@ -39,24 +46,6 @@ impl Disk {
         let mut disk = Self::make(&command);
         disk.mount();
         disk
-    }
-
-    fn image(&self) -> PathBuf {
-        self.folder.path().join("image")
-    }
-
-    fn mount_point(&self) -> PathBuf {
-        self.folder.path().join("mnt")
-    }
-
-    fn mount(&mut self) {
-        run(Command::new("mount").args(["-o", "loop"]).arg(self.image()).arg(self.mount_point()));
-        self.mounted = true;
-    }
-
-    fn unmount(&mut self) {
-        run(Command::new("umount").arg(self.mount_point()));
-        self.mounted = false;
     }
 
     fn context(&self) -> BackendContext {
@@ -73,19 +62,6 @@ impl Disk {
         let output = Command::new("debugfs").args(["-R", request]).arg(self.image()).output().unwrap();
         String::from_utf8(output.stdout).unwrap()
     }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        if self.mounted {
-            let _ = Command::new("umount").arg("-l").arg(self.mount_point()).status();
-        }
-    }
-}
-
-fn run(command: &mut Command) {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 fn plugin() -> &'static registry::BackendPlugin {
