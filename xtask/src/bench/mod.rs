@@ -32,7 +32,7 @@ pub struct Arguments {
     /// How often everything is repeated, the tools taking turns
     #[arg(long, default_value = "3")]
     rounds: NonZeroUsize,
-    /// Also import an image with a single layer of 1.5 GiB (made once; needs 5 GiB below target/bench)
+    /// Also import an image with a single layer of 1.5 GiB (made once; needs 4 GiB for each round below target/bench)
     #[arg(long)]
     large: bool,
     /// Leave out the virtual machines
