@@ -4,6 +4,10 @@
 
 #[cfg(feature = "composefs")]
 use bootwright_backend_composefs as _;
+#[cfg(feature = "ostree")]
+use bootwright_backend_ostree as _;
+#[cfg(feature = "grub2")]
+use bootwright_loader_grub2 as _;
 #[cfg(feature = "systemd-boot")]
 use bootwright_loader_systemd_boot as _;
 #[cfg(feature = "uki")]

@@ -16,8 +16,6 @@ pub struct BackendCapabilities {
     pub offline_seal: bool,
     /// The root arguments of an image are known before it is deployed, so that a UKI can be sealed to it.
     pub predictable_root_args: bool,
-    /// Two deployments of one image can exist side by side, each with its own `/etc`.
-    pub parallel_deployments_of_one_image: bool,
     /// File systems that the physical root may have, in order of preference.
     pub root_filesystems: &'static [&'static str],
 }
@@ -40,8 +38,6 @@ pub struct BootloaderCapabilities {
     pub boot_counting: bool,
     /// Can boot an entry exactly once.
     pub one_shot: bool,
-    /// The machine's firmware must be UEFI.
-    pub needs_uefi: bool,
 }
 
 /// A capability by name, as conformance cases and `bootwright plugins` list it.
@@ -62,13 +58,13 @@ macro_rules! list {
 impl BackendCapabilities {
     /// Each by name.
     pub fn list(&self) -> Vec<Capability> {
-        list!(self: verified_root, offline_seal, predictable_root_args, parallel_deployments_of_one_image)
+        list!(self: verified_root, offline_seal, predictable_root_args)
     }
 }
 
 impl BootloaderCapabilities {
     /// Each by name.
     pub fn list(&self) -> Vec<Capability> {
-        list!(self: split_kernels, unified_kernels, addons, boot_counting, one_shot, needs_uefi)
+        list!(self: split_kernels, unified_kernels, addons, boot_counting, one_shot)
     }
 }

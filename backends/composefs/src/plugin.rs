@@ -23,7 +23,6 @@ pub(crate) const CAPABILITIES: BackendCapabilities = BackendCapabilities {
     offline_seal: true,
     predictable_root_args: true,
     // Two deployments of one root share its /etc.
-    parallel_deployments_of_one_image: false,
     root_filesystems: &["ext4", "btrfs", "xfs"],
 };
 

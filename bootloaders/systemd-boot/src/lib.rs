@@ -44,7 +44,6 @@ const CAPABILITIES: BootloaderCapabilities = BootloaderCapabilities {
     addons: true,
     boot_counting: true,
     one_shot: true,
-    needs_uefi: true,
 };
 
 inventory::submit! {

@@ -72,9 +72,13 @@ const DEBIAN_KEYS: &[&str] = &[
 ];
 
 /// Everything that is needed to build, compose images, and run the tests and the demo.
-pub const REQUIREMENTS: [Requirement; 19] = [
+pub const REQUIREMENTS: [Requirement; 23] = [
     program("pkg-config", "the build", "pkg-config", "pkgconf-pkg-config", "pkgconf"),
     files(&["/usr/include/openssl/ssl.h"], "the build", "libssl-dev", "openssl-devel", "openssl"),
+    files(&["/usr/include/ostree-1/ostree.h"], "the build", "libostree-dev", "ostree-devel", "ostree"),
+    files(&["/usr/include/zstd.h"], "the build", "libzstd-dev", "libzstd-devel", "zstd"),
+    program("ostree", "tests of OSTree", "ostree", "ostree", "ostree"),
+    program("grub-mkimage", "disks", "grub-common", "grub2-tools", "grub"),
     program("mmdebstrap", "composing images", "mmdebstrap", "mmdebstrap", "mmdebstrap"),
     program("arch-test", "composing images", "arch-test", "arch-test", "arch-test"),
     files(

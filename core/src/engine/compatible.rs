@@ -1,7 +1,7 @@
 //! Whether this bootloader can start this kernel with these arguments: the only place where the two sides meet.
 
 use crate::{
-    capability::BootloaderCapabilities,
+    capability::{BackendCapabilities, BootloaderCapabilities},
     error::{Error, Result},
     model::{BootArtifacts, KernelArtifacts, KernelCmdline},
 };
@@ -21,16 +21,21 @@ pub struct ArgumentSources {
 ///
 /// # Errors
 /// - `Unsupported`: the loader cannot start this kernel format, or cannot bring user arguments to a sealed UKI.
-/// - `Integrity`: a UKI's own command line does not name this root, or names another as well (invariant I8).
+/// - `Integrity`: a UKI's own command line does not name this root, or names another as well (invariant I8). For a backend whose root
+///   arguments cannot be known when the UKI is built: it names any root.
 /// - `InvalidInput`: an argument would override a root argument.
 pub fn compatible(
     artifacts: &BootArtifacts,
     sources: &ArgumentSources,
+    backend: BackendCapabilities,
     loader: BootloaderCapabilities,
 ) -> Result<KernelCmdline> {
     match &artifacts.kernel {
         KernelArtifacts::Split { .. } => split(artifacts, sources, loader),
-        KernelArtifacts::Unified { embedded, .. } => unified(artifacts, embedded, sources, loader),
+        KernelArtifacts::Unified { embedded, .. } if backend.predictable_root_args => {
+            sealed(artifacts, embedded, sources, loader)
+        }
+        KernelArtifacts::Unified { embedded, .. } => unsealed(artifacts, embedded, sources, loader),
     }
 }
 
@@ -44,25 +49,29 @@ fn split(
             .with_hint("use an image with a UKI, or another bootloader (`bootwright plugins` lists them)"));
     }
     let extra = sources.image.merged_with(&sources.machine).merged_with(&sources.user);
+    leave_the_root(artifacts, &extra)?;
+    Ok(extra)
+}
+
+/// Which tree boots is not up to anybody's kernel arguments.
+fn leave_the_root(artifacts: &BootArtifacts, extra: &KernelCmdline) -> Result<()> {
     for root_arg in artifacts.root_args.iter() {
         if let Some(clash) = extra.iter().find(|arg| arg.key() == root_arg.key()) {
             return Err(Error::invalid(format!("kernel argument {clash} would override {root_arg}"))
                 .with_hint("which tree boots is not up to kernel arguments: remove it"));
         }
     }
-    Ok(extra)
+    Ok(())
 }
 
-fn unified(
+/// A UKI that was built for this root, and has to say so itself.
+fn sealed(
     artifacts: &BootArtifacts,
     embedded: &KernelCmdline,
     sources: &ArgumentSources,
     loader: BootloaderCapabilities,
 ) -> Result<KernelCmdline> {
-    if !loader.unified_kernels {
-        return Err(Error::unsupported("this bootloader cannot start a UKI")
-            .with_hint("use an image with kernel and initramfs, or another bootloader"));
-    }
+    starts_ukis(loader)?;
     for root_arg in artifacts.root_args.iter() {
         let same_key = embedded.iter().filter(|arg| arg.key() == root_arg.key());
         if !embedded.contains(root_arg) || same_key.count() != 1 {
@@ -81,4 +90,37 @@ fn unified(
             .with_hint("put them into the image's UKI or an addon, or leave them out"));
     }
     Ok(wanted)
+}
+
+/// A UKI of a backend that knows its root arguments only at deployment: they come beside the UKI, whose own command line must leave
+/// the choice of the root to them.
+fn unsealed(
+    artifacts: &BootArtifacts,
+    embedded: &KernelCmdline,
+    sources: &ArgumentSources,
+    loader: BootloaderCapabilities,
+) -> Result<KernelCmdline> {
+    starts_ukis(loader)?;
+    leave_the_root(artifacts, &sources.user)?;
+    if let Some(clash) = artifacts.root_args.iter().find(|arg| embedded.values(arg.key()).next().is_some()) {
+        return Err(Error::integrity(format!(
+            "the UKI's own command line chooses the root by {:?}",
+            clash.key()
+        ))
+        .with_context("embedded command line", embedded)
+        .with_hint("this backend chooses the root at deployment: build the UKI without that argument"));
+    }
+    if !loader.addons {
+        return Err(Error::unsupported("this bootloader cannot tell a UKI which tree to boot")
+            .with_hint("use an image with kernel and initramfs apart, or another bootloader or backend"));
+    }
+    Ok(artifacts.root_args.merged_with(&sources.user.without(embedded)))
+}
+
+fn starts_ukis(loader: BootloaderCapabilities) -> Result<()> {
+    if loader.unified_kernels {
+        return Ok(());
+    }
+    Err(Error::unsupported("this bootloader cannot start a UKI")
+        .with_hint("use an image with kernel and initramfs, or another bootloader"))
 }

@@ -43,6 +43,6 @@ impl Engine {
             machine: record.machine_args,
             user: record.user_args,
         };
-        compatible(artifacts, &sources, self.parts.loader.capabilities())
+        compatible(artifacts, &sources, self.parts.backend.capabilities(), self.parts.loader.capabilities())
     }
 }

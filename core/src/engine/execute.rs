@@ -224,8 +224,7 @@ impl<'a> Run<'a> {
         let (mut entries, mut tree): Addition = (Vec::new(), None);
         for (place, id) in order.iter().enumerate() {
             let existing = boot.entry_of(id).filter(|entry| entry.problem.is_none());
-            // A rollback only reorders: it must not depend on the backend. Other plans look whether arguments changed.
-            let must_look = place == 0 && !matches!(self.operation, Operation::Rollback);
+            let must_look = self.may_have_changed(place);
             let (entry, its_tree) = match existing {
                 Some(entry) if !must_look => (PlannedEntry::Keep(entry.id.clone()), None),
                 _ => self.add_or_keep(id, existing).await?,
@@ -234,6 +233,13 @@ impl<'a> Run<'a> {
             tree = tree.or(its_tree);
         }
         Ok((BootPlan { generation: boot.generation + 1, entries, one_shot: None }, tree))
+    }
+
+    /// A rollback only reorders: it must not depend on the backend. Other plans look whether the arguments of the new default changed;
+    /// of every entry, where making one deployment moves the root arguments of the others.
+    fn may_have_changed(&self, place: usize) -> bool {
+        let moving = !self.engine.parts.backend.capabilities().predictable_root_args;
+        !matches!(self.operation, Operation::Rollback) && (place == 0 || moving)
     }
 
     async fn add_or_keep(
@@ -245,10 +251,18 @@ impl<'a> Run<'a> {
         if let Some(entry) = existing.filter(|entry| still_describes(entry, &spec)) {
             return Ok((PlannedEntry::Keep(entry.id.clone()), None));
         }
-        let counted = self.engine.parts.loader.capabilities().boot_counting;
-        // The first deployment on a disk has nothing to fall back to.
-        spec.tries = (counted && !matches!(self.operation, Operation::Install)).then_some(TRIES);
+        spec.tries = self.tries(existing);
         Ok((PlannedEntry::Add(Box::new(spec)), Some(tree)))
+    }
+}
+
+impl Run<'_> {
+    /// How often a new entry may be tried. One that replaces another is as good, or as new, as that. The first deployment on a disk has
+    /// nothing to fall back to.
+    fn tries(&self, replaced: Option<&PublishedEntry>) -> Option<u32> {
+        let counted = self.engine.parts.loader.capabilities().boot_counting;
+        let fresh = (counted && !matches!(self.operation, Operation::Install)).then_some(TRIES);
+        replaced.map_or(fresh, |entry| entry.tries_left)
     }
 }
 

@@ -94,7 +94,6 @@ impl StorageBackend for FakeBackend {
             verified_root: true,
             offline_seal: false,
             predictable_root_args: true,
-            parallel_deployments_of_one_image: false,
             root_filesystems: &[],
         }
     }

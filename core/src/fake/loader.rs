@@ -116,7 +116,6 @@ impl Bootloader for FakeLoader {
             addons: false,
             boot_counting: true,
             one_shot: false,
-            needs_uefi: false,
         }
     }
 

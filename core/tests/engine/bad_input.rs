@@ -2,7 +2,7 @@
 
 use bootwright_core::{
     ErrorKind,
-    capability::BootloaderCapabilities,
+    capability::{BackendCapabilities, BootloaderCapabilities},
     engine::{ArgumentSources, UpdateMode, compatible},
     fake::{FakeImage, FakeMachine},
     fs::Faults,
@@ -75,7 +75,13 @@ const ALL: BootloaderCapabilities = BootloaderCapabilities {
     addons: false,
     boot_counting: true,
     one_shot: true,
-    needs_uefi: false,
+};
+
+const SEALED: BackendCapabilities = BackendCapabilities {
+    verified_root: true,
+    offline_seal: false,
+    predictable_root_args: true,
+    root_filesystems: &[],
 };
 
 fn blob() -> Blob {
@@ -98,18 +104,21 @@ fn unified(embedded: &str) -> BootArtifacts {
 #[test]
 fn a_uki_that_names_another_root_is_refused() {
     for embedded in ["tree=b", "quiet", "tree=a tree=b"] {
-        let error = compatible(&unified(embedded), &ArgumentSources::default(), ALL).unwrap_err();
+        let error = compatible(&unified(embedded), &ArgumentSources::default(), SEALED, ALL).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Integrity, "{embedded}");
     }
-    compatible(&unified("quiet tree=a"), &ArgumentSources::default(), ALL).unwrap();
+    compatible(&unified("quiet tree=a"), &ArgumentSources::default(), SEALED, ALL).unwrap();
 }
 
 /// spec: BW-119
 #[test]
 fn user_arguments_on_a_sealed_uki_are_unsupported_not_dropped() {
     let sources = ArgumentSources { user: "debug".parse().unwrap(), ..ArgumentSources::default() };
-    assert_eq!(compatible(&unified("tree=a"), &sources, ALL).unwrap_err().kind(), ErrorKind::Unsupported);
-    compatible(&unified("tree=a debug"), &sources, ALL).unwrap();
+    assert_eq!(
+        compatible(&unified("tree=a"), &sources, SEALED, ALL).unwrap_err().kind(),
+        ErrorKind::Unsupported
+    );
+    compatible(&unified("tree=a debug"), &sources, SEALED, ALL).unwrap();
 }
 
 /// spec: BW-006, BW-118
@@ -118,8 +127,11 @@ fn a_kernel_format_that_the_loader_lacks_is_unsupported() {
     let no_split = BootloaderCapabilities { split_kernels: false, ..ALL };
     let no_unified = BootloaderCapabilities { unified_kernels: false, ..ALL };
     let none = ArgumentSources::default();
-    assert_eq!(compatible(&split(), &none, no_split).unwrap_err().kind(), ErrorKind::Unsupported);
-    assert_eq!(compatible(&unified("tree=a"), &none, no_unified).unwrap_err().kind(), ErrorKind::Unsupported);
+    assert_eq!(compatible(&split(), &none, SEALED, no_split).unwrap_err().kind(), ErrorKind::Unsupported);
+    assert_eq!(
+        compatible(&unified("tree=a"), &none, SEALED, no_unified).unwrap_err().kind(),
+        ErrorKind::Unsupported
+    );
 }
 
 /// spec: BW-008, BW-120
@@ -129,6 +141,22 @@ fn arguments_cannot_choose_another_tree() {
         ArgumentSources { user: "tree=b".parse().unwrap(), ..ArgumentSources::default() },
         ArgumentSources { image: "tree=b".parse().unwrap(), ..ArgumentSources::default() },
     ] {
-        assert_eq!(compatible(&split(), &sources, ALL).unwrap_err().kind(), ErrorKind::InvalidInput);
+        assert_eq!(compatible(&split(), &sources, SEALED, ALL).unwrap_err().kind(), ErrorKind::InvalidInput);
     }
+}
+
+/// spec: BW-120
+#[test]
+fn a_uki_learns_a_root_that_nobody_could_predict_from_the_loader_and_must_name_none_itself() {
+    let late = BackendCapabilities { predictable_root_args: false, ..SEALED };
+    let loader = BootloaderCapabilities { addons: true, ..ALL };
+    let user = |text: &str| ArgumentSources { user: text.parse().unwrap(), ..ArgumentSources::default() };
+    let args = compatible(&unified("quiet"), &user("debug quiet"), late, loader).unwrap();
+    assert_eq!(args.to_string(), "tree=a debug");
+    let kind = |embedded, sources, loader| {
+        compatible(&unified(embedded), &sources, late, loader).unwrap_err().kind()
+    };
+    assert_eq!(kind("quiet tree=a", user(""), loader), ErrorKind::Integrity);
+    assert_eq!(kind("quiet", user("tree=b"), loader), ErrorKind::InvalidInput);
+    assert_eq!(kind("quiet", user(""), ALL), ErrorKind::Unsupported);
 }

@@ -1,0 +1,1 @@
+//! Bootloader plugin for GRUB 2.
