@@ -5,10 +5,6 @@ use serde::Serialize;
 /// One thing that a backend may or may not be able to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is an independent fact that a conformance case names"
-)]
 pub struct BackendCapabilities {
     /// Reads of every file of a deployment can be checked by the kernel (fs-verity).
     pub verified_root: bool,
