@@ -1,1 +1,1 @@
-//! Storage backend on OSTree.
+//! Storage backend on `OSTree`.
