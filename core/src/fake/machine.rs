@@ -44,7 +44,7 @@ impl FakeMachine {
     /// If there is no room for a temporary folder.
     pub fn with(backend: BackendCapabilities, loader: BootloaderCapabilities) -> Result<Self> {
         let state =
-            tempfile::tempdir().map_err(|source| crate::Error::io("make a temporary folder", source))?;
+            temporary_folder().map_err(|source| crate::Error::io("make a temporary folder", source))?;
         Ok(Self {
             store: Arc::default(),
             partition: Arc::default(),
@@ -185,4 +185,9 @@ fn change(files: &mut BTreeMap<String, String>, path: &str, text: Option<&str>) 
         Some(text) => files.insert(path.to_owned(), text.to_owned()),
         None => files.remove(path),
     };
+}
+
+/// In memory where that is possible: the engine syncs its records, and a disk would make that slow.
+fn temporary_folder() -> std::io::Result<tempfile::TempDir> {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir())
 }
