@@ -24,13 +24,16 @@ const CUSTOMIZE_HOOK: &str = include_str!("scripts/customize.sh");
 const SUITE: &str = "trixie";
 
 /// Files of packages that a test image does without: they double its size.
-const EXCLUDED: [&str; 13] = [
+const EXCLUDED: [&str; 16] = [
+    "/etc/grub.d/*",
     "/etc/kernel/postinst.d/dracut",
+    "/usr/lib/grub/*/monolithic/*",
     "/usr/lib/udev/hwdb.d/*",
     "/usr/share/bash-completion/*",
     "/usr/share/bug/*",
     "/usr/share/doc/*",
     "/usr/share/gcc/*",
+    "/usr/share/grub/*",
     "/usr/share/i18n/*",
     "/usr/share/info/*",
     "/usr/share/initramfs-tools/*",
@@ -46,7 +49,13 @@ pub(super) fn default_packages() -> Vec<String> {
     let kernel = format!("linux-image-cloud-{}", oci_architecture());
     let names = "dracut e2fsprogs kmod login mount systemd systemd-boot-efi systemd-boot-tools \
                  systemd-sysv udev util-linux zstd";
-    names.split_whitespace().map(str::to_owned).chain([kernel]).collect()
+    let grub: &[&str] = match oci_architecture() {
+        "amd64" => &["grub-common", "grub-efi-amd64-bin", "grub-pc-bin"],
+        "arm64" => &["grub-common", "grub-efi-arm64-bin"],
+        _ => &[],
+    };
+    let names = names.split_whitespace().chain(grub.iter().copied());
+    names.map(str::to_owned).chain([kernel]).collect()
 }
 
 /// The base system in the cache.
