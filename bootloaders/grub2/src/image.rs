@@ -94,7 +94,7 @@ impl Platform {
     /// Makes the program. `prefix` is where GRUB looks for its configuration if the early one fails.
     ///
     /// # Errors
-    /// `NotFound` if a module is missing in the tree; `Unsupported` if this system cannot make the program, naming the package that can.
+    /// `NotFound` if the tree lacks the modules, or this system `grub-mkimage`, naming the package that has it; `Io` with what that program says.
     pub async fn make(&self, tree: &dyn TreeReader, prefix: &str) -> Result<Vec<u8>> {
         let scratch = tempfile::tempdir().context_io(|| "make a temporary folder".to_owned())?;
         let work = Root::open(scratch.path(), Faults::none())?;
@@ -114,8 +114,12 @@ impl Platform {
         };
         match arguments("grub-mkimage").run().await {
             Err(error) if error.kind() == ErrorKind::Unsupported => {
-                // Fedora's name; if that is missing too, the first error is the better one.
-                arguments("grub2-mkimage").run().await.map_err(|_| error)?;
+                // Fedora's name. A system with neither keeps the program that it has.
+                arguments("grub2-mkimage").run().await.map_err(|second| match second.kind() {
+                    ErrorKind::Unsupported => Error::not_found("no grub-mkimage is installed here")
+                        .with_hint(error.hint().unwrap_or_default().to_owned()),
+                    _ => second,
+                })?;
             }
             other => drop(other?),
         }
