@@ -10,7 +10,7 @@ use bootwright_core::{
 use crate::{
     entry::EntryRecord,
     env_block::EnvBlock,
-    script::{ENTRY_LINE, ONCE, PLAN_LINE, PlanLine},
+    script::{END_LINE, ENTRY_LINE, ONCE, PLAN_LINE, PlanLine},
 };
 
 /// Our folder on the ESP.
@@ -38,13 +38,11 @@ pub struct Menu {
 impl Menu {
     /// Reads both files. Damage never makes it fail: what can be read is there.
     pub fn load(esp: &Root) -> Result<Self> {
-        let text = if esp.size_of(CONFIG)?.is_some_and(|size| size <= LIMIT) {
-            esp.read_text(CONFIG).ok().flatten().unwrap_or_default()
-        } else {
-            String::new()
-        };
-        let env = esp.read(ENV).ok().flatten().unwrap_or_default();
-        Ok(Self { env: EnvBlock::parse(&env), ..Self::parse(&text) })
+        let env = EnvBlock::parse(&esp.read(ENV).ok().flatten().unwrap_or_default());
+        let Some(size) = esp.size_of(CONFIG)? else { return Ok(Self { env, ..Self::default() }) };
+        // Too large, a folder, or a file that the disk does not give back: damage, not a reason to stop.
+        let text = if size <= LIMIT { esp.read_text(CONFIG).ok().flatten() } else { None };
+        Ok(Self { env, ..Self::parse(&text.unwrap_or_default()) })
     }
 
     fn parse(text: &str) -> Self {
@@ -56,8 +54,7 @@ impl Menu {
                 menu.entries.extend(serde_json::from_str::<EntryRecord>(entry));
             }
         }
-        let scripts = text.lines().filter(|line| line.starts_with("menuentry ")).count();
-        menu.damaged = menu.plan.entries != menu.entries.len() || scripts < menu.entries.len();
+        menu.damaged = menu.plan.entries != menu.entries.len() || text.lines().next_back() != Some(END_LINE);
         menu
     }
 

@@ -17,6 +17,8 @@ use crate::{
 pub const PLAN_LINE: &str = "#bootwright-plan: ";
 /// Begins the comment line that describes an entry.
 pub const ENTRY_LINE: &str = "#bootwright-entry: ";
+/// The last line: a configuration without it was cut short.
+pub const END_LINE: &str = "#bootwright-end";
 /// The variable that remembers which plan's one-shot boot has happened.
 pub const ONCE: &str = "bw_once";
 
@@ -73,6 +75,7 @@ pub fn render(plan: &PlanLine, entries: &[EntryRecord], markers: &BTreeMap<Place
     for entry in entries {
         menu_entry(&mut text, entry)?;
     }
+    let _ = writeln!(text, "{END_LINE}");
     Ok(text)
 }
 

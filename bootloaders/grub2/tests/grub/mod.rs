@@ -179,7 +179,7 @@ impl Grub {
                 self.loaded.cmdline = arguments.iter().map(shown).collect::<Vec<_>>().join(" ");
             }
             ["initrd", files @ ..] => {
-                self.loaded.initrds = files.iter().map(|file| self.read(file)).collect()
+                self.loaded.initrds = files.iter().map(|file| self.read(file)).collect();
             }
             ["chainloader", file, arguments @ ..] => {
                 assert_eq!(self.platform, "efi");
