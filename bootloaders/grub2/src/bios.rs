@@ -148,6 +148,7 @@ mod tests {
         bytes[start + 1024..start + length].to_vec()
     }
 
+    /// spec: BW-418
     #[test]
     fn an_update_that_is_stopped_leaves_the_old_program_or_the_new_one() {
         let folder = tempfile::tempdir().unwrap();

@@ -94,6 +94,7 @@ async fn the_newest_publication_boots_and_the_others_follow_in_order() {
     assert_eq!(boots(&machine).as_deref(), Some("a"));
 }
 
+/// spec: BW-412
 #[tokio::test]
 async fn a_uki_is_given_all_its_arguments_or_none() {
     let (machine, store) = with(&["a"]).await;
@@ -110,6 +111,7 @@ async fn a_uki_is_given_all_its_arguments_or_none() {
     assert_eq!(deployment_of(&loaded), "v");
 }
 
+/// spec: BW-416
 #[tokio::test]
 async fn a_bios_is_not_given_a_uki_and_passes_it_over() {
     let (machine, store) = with(&["a"]).await;
@@ -215,7 +217,7 @@ async fn staging_is_invisible_and_reads_nothing_for_entries_that_stay() {
     loader(&machine).stage(&plan, &store, None).await.unwrap();
 }
 
-/// spec: BW-402
+/// spec: BW-409, BW-414
 #[tokio::test]
 async fn an_entry_that_never_proves_good_is_left_for_the_one_before() {
     let (machine, store) = with(&["a"]).await;
@@ -235,7 +237,7 @@ async fn an_entry_that_never_proves_good_is_left_for_the_one_before() {
     assert_eq!(boots(&machine).as_deref(), Some("a"));
 }
 
-/// spec: BW-403
+/// spec: BW-409
 #[tokio::test]
 async fn a_confirmed_entry_is_not_counted_any_more() {
     let (machine, store) = with(&["a"]).await;
@@ -253,6 +255,7 @@ async fn a_confirmed_entry_is_not_counted_any_more() {
     assert_eq!(boots(&machine).as_deref(), Some("b"));
 }
 
+/// spec: BW-417
 #[tokio::test]
 async fn a_trial_that_cannot_be_counted_is_not_begun() {
     let (machine, store) = with(&["a"]).await;
@@ -270,7 +273,7 @@ async fn a_trial_that_cannot_be_counted_is_not_begun() {
     assert_eq!(boots(&machine).as_deref(), Some("b"));
 }
 
-/// spec: BW-404
+/// spec: BW-410
 #[tokio::test]
 async fn a_one_shot_boot_happens_once() {
     let (machine, store) = with(&["a", "b"]).await;
@@ -393,7 +396,7 @@ async fn a_rollback_to_a_damaged_kernel_is_refused() {
     assert_eq!(read(&machine).await, state);
 }
 
-/// spec: BW-409
+/// spec: BW-403
 #[tokio::test]
 async fn a_disk_that_fills_up_while_staging_changes_nothing() {
     let (machine, mut store) = with(&["a"]).await;
