@@ -93,6 +93,30 @@ fn probe(path: &Path, partition: &serde_json::Value) -> String {
     output("blkid", &["-p", "-o", "export", &offset, &size, path.to_str().unwrap()])
 }
 
+/// Needs root.
+///
+/// spec: BW-701
+#[test]
+fn a_boot_partition_of_each_kind_and_a_bios_boot_partition_are_made_on_demand() {
+    for filesystem in ["ext4", "xfs", "btrfs", "vfat"] {
+        let image = Image::new(900 * MIB);
+        let mut request = request("ext4", false);
+        request.wanted.boot = Some(ByteSize::mib(330));
+        request.wanted.bios_boot = true;
+        request.boot_filesystem = filesystem;
+        let mounted = CheckedDisk::check(&image.path, request).unwrap().write().unwrap();
+        mounted.xbootldr().unwrap().replace("hello", b"boot", ReplaceStyle::Durable).unwrap();
+        let disk = mounted.disk();
+        mounted.finish().unwrap().close().unwrap();
+        image.assert_released();
+        let partitions = table(&image.path);
+        assert_eq!(partitions[2]["type"], "BC13C2FF-59E6-4262-A352-B275FD6F7172");
+        assert_eq!(partitions[3]["type"], "21686148-6449-6E6F-744E-656564454649");
+        assert_eq!(partitions[3]["start"], disk.bios_boot.unwrap().start);
+        assert!(probe(&image.path, &partitions[2]).contains(&format!("TYPE={filesystem}")));
+    }
+}
+
 /// spec: BW-701
 #[test]
 fn every_root_file_system_gets_the_documented_layout() {

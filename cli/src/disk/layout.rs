@@ -245,19 +245,34 @@ mod tests {
         assert!(error.message().contains("vax") && error.hint().unwrap().contains("riscv64"));
     }
 
+    #[test]
+    fn further_partitions_change_no_number_of_the_others() {
+        let more = Wanted { boot: Some(ByteSize(300 * MIB)), bios_boot: true, ..wanted(512 * MIB, None, 0) };
+        let layout = plan(4096 * MIB, 512, more).unwrap();
+        let numbers: Vec<_> = layout.partitions().map(|p| (p.name, p.identity.number)).collect();
+        assert_eq!(numbers, [("EFI-SYSTEM", 1), ("root", 2), ("boot", 3), ("bios-boot", 4)]);
+        assert!(layout.script().contains("4 : start="), "{}", layout.script());
+    }
+
     proptest! {
         /// spec: BW-701
         #[test]
         fn partitions_are_aligned_disjoint_and_leave_room_for_the_backup_table(
             disk in 0u64..1 << 45, big in any::<bool>(), esp in 40 * MIB..4096 * MIB,
             root in proptest::option::of(1u64..1 << 44), minimum in 0u64..1 << 33,
+            boot in proptest::option::of(16 * MIB..1024 * MIB), bios_boot in any::<bool>(),
         ) {
             let sector = if big { 4096 } else { 512 };
-            if let Ok(layout) = plan(disk, sector, wanted(esp, root, minimum)) {
+            let wanted = Wanted { boot: boot.map(ByteSize), bios_boot, ..wanted(esp, root, minimum) };
+            if let Ok(layout) = plan(disk, sector, wanted) {
                 let (e, r) = (layout.esp.identity, layout.root.identity);
-                prop_assert_eq!(e.start * sector % MIB, 0);
-                prop_assert_eq!(r.start * sector % MIB, 0);
-                prop_assert!(e.start + e.size <= r.start && e.size * sector >= esp);
+                let mut all: Vec<_> = layout.partitions().map(|planned| planned.identity).collect();
+                all.sort_by_key(|identity| identity.start);
+                prop_assert!(all.iter().all(|identity| identity.start * sector % MIB == 0));
+                prop_assert!(all.windows(2).all(|pair| pair[0].start + pair[0].size <= pair[1].start));
+                prop_assert_eq!(all.last().map(|identity| identity.number), Some(2));
+                prop_assert!(e.size * sector >= esp);
+                prop_assert_eq!(all.len(), 2 + usize::from(boot.is_some()) + usize::from(bios_boot));
                 prop_assert!((r.start + r.size) * sector + 34 * sector <= disk);
                 prop_assert!(r.size * sector >= minimum.max(root.unwrap_or(1)));
             }
