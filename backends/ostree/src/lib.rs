@@ -8,4 +8,4 @@ mod fetch;
 mod repo;
 
 #[cfg(test)]
-mod tests {}
+mod tests;

@@ -5,8 +5,7 @@ use std::io::Read;
 use bootwright_core::error::{Error, ErrorKind, IoContext, Result};
 use ostree_ext::{
     gio::{self, prelude::*},
-    glib::{self, prelude::*},
-    ostree,
+    glib, ostree,
 };
 
 use super::{

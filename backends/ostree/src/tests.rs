@@ -1,0 +1,7 @@
+//! Imports into real repositories, of images of a few files. All need root: files belong to several owners.
+
+mod fetch_encapsulated;
+mod fetch_hostile;
+mod fetch_ordinary;
+mod layout;
+mod store;
