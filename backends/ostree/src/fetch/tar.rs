@@ -11,7 +11,7 @@ use std::{
 
 use bootwright_core::error::{Error, IoContext, Result};
 use tar_core::{
-    EntryType, HEADER_SIZE,
+    EntryType, HEADER_SIZE, PaxError, PaxExtensions,
     parse::{Limits, ParseEvent, ParsedEntry, Parser},
 };
 
@@ -81,7 +81,8 @@ impl<R: Read> Tar<R> {
             }
             match self.parser.parse(&self.headers).map_err(malformed)? {
                 ParseEvent::NeedData { min_bytes } => needed = min_bytes.max(self.headers.len() + 1),
-                ParseEvent::GlobalExtensions { consumed, .. } => {
+                ParseEvent::GlobalExtensions { consumed, pax_data } => {
+                    check_global(pax_data)?;
                     self.headers.drain(..consumed.min(self.headers.len()));
                     needed = HEADER_SIZE;
                 }
@@ -148,6 +149,7 @@ impl<R: Read> Read for Tar<R> {
 }
 
 fn convert(entry: &ParsedEntry<'_>) -> Result<Raw> {
+    entry.pax.map_or(Ok(()), check_pax)?;
     check_size(entry)?;
     let target = || entry.link_target.as_deref().unwrap_or_default().to_owned();
     let kind = match entry.entry_type {
@@ -166,6 +168,34 @@ fn convert(entry: &ParsedEntry<'_>) -> Result<Raw> {
         }
     };
     Ok(Raw { path: entry.path.to_vec(), kind, meta: meta(entry)?, size: entry.size })
+}
+
+/// The library takes a record whose length it cannot read for the last one.
+fn check_pax(mut data: &[u8]) -> Result<()> {
+    while !data.is_empty() {
+        let length =
+            data.split(|byte| *byte == b' ').next().and_then(|digits| std::str::from_utf8(digits).ok());
+        let length = length.and_then(|digits| digits.parse().ok()).filter(|length| *length > 0);
+        let rest = length.and_then(|length: usize| data.get(length..));
+        data = rest.ok_or_else(|| malformed(PaxError::Malformed))?;
+    }
+    Ok(())
+}
+
+/// What every tar reader must apply to all entries that follow, and some do not. No tool for images writes such records.
+const NOT_GLOBAL: &[&str] = &["path", "linkpath", "size", "uid", "gid", "SCHILY.", "LIBARCHIVE.", "GNU."];
+
+fn check_global(data: &[u8]) -> Result<()> {
+    check_pax(data)?;
+    for record in PaxExtensions::new(data) {
+        let record = record.map_err(malformed)?;
+        let key = record.key().map_err(malformed)?;
+        if NOT_GLOBAL.iter().any(|refused| key.starts_with(refused)) {
+            return Err(Error::invalid(format!("a layer sets {key:?} for all of its files at once"))
+                .with_hint("make layers with a tool for container images"));
+        }
+    }
+    Ok(())
 }
 
 fn check_size(entry: &ParsedEntry<'_>) -> Result<()> {

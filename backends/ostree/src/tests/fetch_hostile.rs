@@ -45,6 +45,8 @@ async fn hostile_layers_are_invalid_and_write_nothing_outside() {
         ("a size that is no number", Layer::new().pax(&[("size", b"many")]).file("usr/a", b"x")),
         ("PAX records without length", Layer::new().raw(b"p", b'x', b"", b"size=5\n").file("usr/a", b"x")),
         ("PAX records that are cut", Layer::new().raw(b"p", b'x', b"", b"99 path=a\n").file("usr/a", b"x")),
+        ("PAX records of no length", Layer::new().raw(b"p", b'x', b"", b"0 a=b\n").file("usr/a", b"x")),
+        ("a name for all files", Layer::new().raw(b"p", b'g', b"", b"10 path=a\n").file("usr/a", b"x")),
         ("an attribute without class", Layer::new().xattr("capability", b"x").file("usr/a", b"x")),
         ("an unknown type", Layer::new().raw(b"usr/a", b'Z', b"", b"x")),
     ];
