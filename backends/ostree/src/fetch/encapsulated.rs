@@ -93,7 +93,7 @@ impl Detached {
 }
 
 fn parse(content: &[u8]) -> Option<BTreeMap<String, String>> {
-    let variant = glib::Variant::from_data::<Vec<(Vec<u8>, Vec<u8>)>, _>(content.to_vec());
+    let variant = glib::Variant::from_bytes::<Vec<(Vec<u8>, Vec<u8>)>>(&glib::Bytes::from(content));
     if !variant.is_normal_form() {
         return None;
     }

@@ -79,7 +79,7 @@ impl Objects<'_> {
         Ok(())
     }
 
-    /// Writes a symbolic link. Its mode means nothing to Linux, and OSTree does not keep it.
+    /// Writes a symbolic link. Its mode means nothing to Linux, and libostree does not keep it.
     pub(super) fn symlink(&self, meta: &Meta, target: &str) -> Result<ObjectId> {
         let xattrs = xattrs(meta)?;
         let written =

@@ -4,7 +4,6 @@
 //! malformed PAX records, and sizes of which PAX and ustar say different things.
 
 use std::{
-    borrow::Cow,
     collections::BTreeMap,
     io::{BufRead as _, BufReader, Read},
 };
@@ -228,7 +227,7 @@ fn meta(entry: &ParsedEntry<'_>) -> Result<Meta> {
 }
 
 /// Names are at most 255 bytes and have a class in front of a dot (xattr(7)).
-fn xattr_name(name: &[u8], path: &Cow<'_, str>) -> Result<String> {
+fn xattr_name(name: &[u8], path: &str) -> Result<String> {
     let text = std::str::from_utf8(name).ok().filter(|name| {
         name.len() <= 255
             && !name.contains('\0')

@@ -208,3 +208,16 @@ fn a_fetch_can_move_between_threads() {
     let (store, image) = (host.store(), host.image("v1", [base()]));
     check(fetch::fetch(&store, &image, &Recorder::default()));
 }
+
+#[tokio::test]
+#[ignore = "bench"]
+async fn bench_tmp() {
+    let host = Host::new();
+    let image = bootwright_core::transport::inspect(&std::env::var("BENCH").unwrap().parse().unwrap(), None)
+        .await
+        .unwrap();
+    let begun = std::time::Instant::now();
+    host.fetch(&image).await.unwrap();
+    eprintln!("fetch {:?}", begun.elapsed());
+    eprintln!("objects {}", host.objects().len());
+}
