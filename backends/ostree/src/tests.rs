@@ -3,5 +3,6 @@
 mod fetch_encapsulated;
 mod fetch_hostile;
 mod fetch_ordinary;
+mod fetch_transports;
 mod layout;
 mod store;

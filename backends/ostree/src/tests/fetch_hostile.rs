@@ -20,6 +20,7 @@ fn lower() -> Layer {
         .symlink("usr/up", "../..")
 }
 
+/// spec: BW-314
 #[tokio::test]
 async fn hostile_layers_are_invalid_and_write_nothing_outside() {
     let cases: Vec<(&str, Layer)> = vec![
@@ -64,6 +65,7 @@ async fn hostile_layers_are_invalid_and_write_nothing_outside() {
     }
 }
 
+/// spec: BW-302
 #[tokio::test]
 async fn a_tar_that_is_cut_in_the_middle_is_invalid() {
     let whole = Layer::new().file("usr/a", &[1; 5000]).tar();

@@ -85,6 +85,7 @@ async fn layers_are_merged_and_nothing_of_their_files_is_lost() {
     assert!(version.contains("v1"), "{version}");
 }
 
+/// spec: BW-303
 #[tokio::test]
 async fn a_layer_that_two_images_share_is_imported_once() {
     let host = Host::new();
@@ -111,6 +112,7 @@ async fn an_image_gives_the_same_commit_in_every_store() {
     assert_eq!(here.commit(&image), there.commit(&image));
 }
 
+/// spec: BW-303
 #[tokio::test]
 async fn a_fetch_that_stops_anywhere_names_nothing_half_and_is_resumed() {
     let host = Host::new();
@@ -132,6 +134,7 @@ async fn a_fetch_that_stops_anywhere_names_nothing_half_and_is_resumed() {
     }
 }
 
+/// spec: BW-301
 #[tokio::test]
 async fn bytes_that_are_not_what_their_digest_says_leave_no_name() {
     let host = Host::new();
@@ -146,6 +149,7 @@ async fn bytes_that_are_not_what_their_digest_says_leave_no_name() {
     assert_eq!(host.refs().len(), 1, "only the lower layer has a name");
 }
 
+/// spec: BW-308
 #[tokio::test]
 async fn what_no_kept_image_needs_loses_its_name() {
     let host = Host::new();
@@ -207,17 +211,4 @@ fn a_fetch_can_move_between_threads() {
     let host = Host::new();
     let (store, image) = (host.store(), host.image("v1", [base()]));
     check(fetch::fetch(&store, &image, &Recorder::default()));
-}
-
-#[tokio::test]
-#[ignore = "bench"]
-async fn bench_tmp() {
-    let host = Host::new();
-    let image = bootwright_core::transport::inspect(&std::env::var("BENCH").unwrap().parse().unwrap(), None)
-        .await
-        .unwrap();
-    let begun = std::time::Instant::now();
-    host.fetch(&image).await.unwrap();
-    eprintln!("fetch {:?}", begun.elapsed());
-    eprintln!("objects {}", host.objects().len());
 }
