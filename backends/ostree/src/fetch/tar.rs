@@ -251,3 +251,63 @@ fn malformed(error: impl std::error::Error + Send + Sync + 'static) -> Error {
         .with_hint("build the image again, with a tool for container images")
         .with_source(error)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read_all(bytes: &[u8]) -> Result<Vec<(Raw, u64)>> {
+        let mut tar = Tar::new(bytes);
+        let mut found = Vec::new();
+        while let Some(raw) = tar.next()? {
+            let content = std::io::copy(&mut tar, &mut std::io::sink()).context_io(reading)?;
+            found.push((raw, content));
+        }
+        Ok(found)
+    }
+
+    fn sample() -> Vec<u8> {
+        let mut tar = tar::Builder::new(Vec::new());
+        tar.append_pax_extensions([("SCHILY.xattr.user.a", b"1\n2".as_slice()), ("size", b"3")]).unwrap();
+        for (name, content) in [("a", "abc".to_owned()), ("b", "b".repeat(2000))] {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(content.len() as u64);
+            header.set_mode(0o100_644);
+            tar.append_data(&mut header, name.repeat(150), content.as_bytes()).unwrap();
+        }
+        tar.into_inner().unwrap()
+    }
+
+    #[test]
+    fn attributes_may_hold_the_end_of_a_line() {
+        let found = read_all(&sample()).unwrap();
+        let sizes: Vec<_> = found.iter().map(|(raw, content)| (raw.size, *content)).collect();
+        assert_eq!(sizes, [(3, 3), (2000, 2000)]);
+        assert_eq!(found[0].0.meta.xattrs.get("user.a").unwrap(), "310a32");
+        assert_eq!((found[0].0.path.len(), found[0].0.meta.mode), (150, 0o644));
+    }
+
+    proptest! {
+        #[test]
+        fn a_stream_with_any_bytes_changed_is_read_without_panic(
+            changes in prop::collection::vec((0..6000_usize, any::<u8>()), 1..8),
+            length in 0..8000_usize,
+        ) {
+            let mut bytes = sample();
+            for (at, byte) in changes {
+                let at = at % bytes.len();
+                bytes[at] = byte;
+            }
+            bytes.truncate(length);
+            let _ = read_all(&bytes);
+        }
+
+        #[test]
+        fn records_of_any_form_are_read_without_panic(data in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = check_pax(&data);
+            let _ = check_global(&data);
+        }
+    }
+}

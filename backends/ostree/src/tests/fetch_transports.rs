@@ -12,7 +12,7 @@ use super::{layout::Layer, store::Host};
 
 fn image(host: &Host) -> ImageSummary {
     let lower = Layer::new().owned("usr/bin/su", b"su", 0o4755, 0, 0).file("usr/gone", b"gone");
-    host.image("v1", [lower, Layer::new().file("usr/.wh.gone", b"").file("etc/conf", &[b'c'; 100_000])])
+    host.image("v1", [lower, Layer::new().file("usr/.wh.gone", b"").file("etc/conf", &b"c".repeat(100_000))])
 }
 
 fn copy(image: &ImageSummary, to: &str) {
