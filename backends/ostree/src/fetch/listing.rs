@@ -53,7 +53,7 @@ pub(super) fn write(objects: &Objects<'_>, name: &str, entries: &[Entry]) -> Res
 /// Reads the entries of a layer back.
 ///
 /// # Errors
-/// `Integrity` if the commit is not one of [`write`]'s.
+/// `Integrity` if the commit is not one of [`write()`]'s.
 pub(super) fn read(repo: &ostree::Repo, commit: &str) -> Result<Vec<Entry>> {
     let what = || format!("read the entries of the layer in commit {commit}");
     let damaged = || {
