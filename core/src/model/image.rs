@@ -176,6 +176,19 @@ pub struct PinnedImage {
     pub architecture: String,
 }
 
+/// For when every byte has arrived.
+impl From<&ImageSummary> for PinnedImage {
+    fn from(image: &ImageSummary) -> Self {
+        Self {
+            reference: image.reference.clone(),
+            manifest_digest: image.manifest_digest.clone(),
+            version: image.version.clone(),
+            created: image.created.clone(),
+            architecture: image.architecture.clone(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -79,8 +79,10 @@ impl Documents for Skopeo<'_> {
 
 /// Repository (without tag) and digest of an image name.
 fn split_name(name: &str) -> (&str, Option<&str>) {
-    let (tagged, digest) = match name.split_once('@') {
-        Some((tagged, digest)) => (tagged, Some(digest)),
+    // The place of a local store, or an address, may stand in brackets before the name, and hold an @ of its own.
+    let start = name.rfind(']').map_or(0, |bracket| bracket + 1);
+    let (tagged, digest) = match name.get(start..).and_then(|name| name.find('@')) {
+        Some(at) => (name.get(..start + at).unwrap_or(name), name.get(start + at + 1..)),
         None => (name, None),
     };
     // A colon before the last slash belongs to a host's port.
@@ -191,6 +193,14 @@ mod tests {
             assert_eq!(split_name(name), (repository, None));
             assert_eq!(split_name(&format!("{name}@{digest}")), (repository, Some(digest.as_str())));
         }
+    }
+
+    #[test]
+    fn the_place_of_a_local_store_is_no_digest() {
+        assert_eq!(split_name("[vfs@/a+/b]localhost/os:1").1, None);
+        let digest = format!("sha256:{}", "a".repeat(64));
+        let name = format!("[vfs@/a+/b]localhost/os@{digest}");
+        assert_eq!(split_name(&name), ("[vfs@/a+/b]localhost/os", Some(digest.as_str())));
     }
 
     /// Messages as skopeo 1.9 prints them.
