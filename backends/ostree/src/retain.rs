@@ -53,7 +53,7 @@ pub(crate) fn retain(context: &BackendContext, keep: &BTreeSet<DeploymentId>) ->
     if links_are_free(context, &catalogue, running.map(|running| running.slot))? {
         context.sysroot.faults().before("remove folders of deployments that are gone")?;
         let what = || "remove folders of deployments that are gone".to_owned();
-        catalogue.sysroot.cleanup(Cancellable::NONE).or_kind(ErrorKind::Io, what)?;
+        catalogue.sysroot.prepare_cleanup(Cancellable::NONE).or_kind(ErrorKind::Io, what)?;
     }
     prune(context, &repo, &mut removed)?;
     context.sysroot.sync_filesystem()?;
@@ -119,7 +119,9 @@ fn drop_entries(context: &BackendContext, commit: &str) -> Result<()> {
 fn drop_refs(context: &BackendContext, repo: &ostree::Repo, kept: &[Record]) -> Result<()> {
     let needed: BTreeSet<_> = kept.iter().map(|record| ref_of(record.id())).collect();
     let what = || "list what the repository keeps".to_owned();
-    let refs = repo.list_refs(Some(REFS), Cancellable::NONE).or_kind(ErrorKind::Io, what)?;
+    let refs = repo
+        .list_refs_ext(Some(REFS), ostree::RepoListRefsExtFlags::NONE, Cancellable::NONE)
+        .or_kind(ErrorKind::Io, what)?;
     let mut names: Vec<_> = refs.keys().filter(|name| !needed.contains(*name)).collect();
     names.sort();
     for name in names {

@@ -99,7 +99,12 @@ impl<'a> Catalogue<'a> {
         let sysroot = &self.context.sysroot;
         match note.published {
             Some(slot) => {
-                refuse_missing(self.context, slot)?;
+                if !is_there(self.context, slot) {
+                    // Somebody cleaned up by hand: there is nothing to turn back to, and the newest list must not be lost as well.
+                    tracing::warn!("the links of published boot entries, /ostree/boot.{slot}, are gone");
+                    unpublished::clear(self.context)?;
+                    return Ok(false);
+                }
                 sysroot.symlink(&format!("loader.{slot}"), TURNING)?;
                 sysroot.move_into_place(TURNING, LOADER, ReplaceStyle::Relaxed)?;
             }
@@ -119,20 +124,10 @@ impl Drop for Catalogue<'_> {
     }
 }
 
-/// Somebody cleaned up by hand in between: nothing to turn back to.
-fn refuse_missing(context: &BackendContext, slot: u8) -> Result<()> {
-    let missing = |path: &String| !context.sysroot.exists(path);
+/// Whether a slot still has its list and its links.
+fn is_there(context: &BackendContext, slot: u8) -> bool {
     let parts = [format!("boot/loader.{slot}/entries"), format!("ostree/boot.{slot}")];
-    match parts.iter().find(|path| missing(path)) {
-        None => Ok(()),
-        Some(path) => Err(Error::integrity(format!(
-            "{} is gone, by which published boot entries find their deployments",
-            context.sysroot.show(path)
-        ))
-        .with_hint(
-            "boot entries may lead nowhere: reinstall, or publish them anew with `bootwright rollback`",
-        )),
-    }
+    parts.iter().all(|path| context.sysroot.exists(path))
 }
 
 /// The slot that `/boot/loader` names.

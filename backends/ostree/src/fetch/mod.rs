@@ -41,7 +41,9 @@ pub(crate) fn image_commit(repo: &ostree::Repo, digest: &Digest) -> Result<Optio
 pub(crate) fn retain(repo: &ostree::Repo, keep: &BTreeSet<Digest>) -> Result<()> {
     let keep: BTreeSet<_> = keep.iter().map(ref_of).collect();
     let what = || "list images".to_owned();
-    let refs = repo.list_refs(Some("bootwright/image"), Cancellable::NONE).or_kind(ErrorKind::Io, what)?;
+    let refs = repo
+        .list_refs_ext(Some("bootwright/image"), ostree::RepoListRefsExtFlags::NONE, Cancellable::NONE)
+        .or_kind(ErrorKind::Io, what)?;
     for name in refs.keys().filter(|name| !keep.contains(*name)) {
         repo.set_ref_immediate(None, name, None, Cancellable::NONE).or_kind(ErrorKind::Io, what)?;
     }

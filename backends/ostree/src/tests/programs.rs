@@ -12,7 +12,10 @@ async fn status_fsck_and_pin_work_on_a_system_of_ours() {
     let second = host.deploy(&host.image(&version("2")), Some(&first.id)).await;
     let sysroot = format!("--sysroot={}", host.path("").display());
     let repo = format!("--repo={}", host.path("ostree/repo").display());
-    let run = |args: &[&str]| Tool::new("ostree").args(args).run().unwrap();
+    let run = |args: &[&str]| {
+        let output = Tool::new("ostree").args(args.iter().copied()).run_blocking().unwrap();
+        output.text()
+    };
     let status = run(&["admin", &sysroot, "status"]);
     for id in [&first.id, &second.id] {
         assert!(status.contains(id.as_str()), "{status}");

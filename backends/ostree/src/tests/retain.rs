@@ -60,7 +60,7 @@ async fn what_runs_stays_with_its_link_whatever_is_asked() {
     let removed = Host::open(host.running(&booted)).retain(&only(&second)).await.unwrap();
     assert!(removed.items.is_empty(), "{removed:?}");
     assert_eq!(host.boots_version(&booted).as_deref(), Some("1"));
-    assert_eq!(host.booted(&booted).await, Some(first.id.clone()));
+    assert_eq!(host.booted(&booted), Some(first.id.clone()));
     assert_eq!(host.ids().await.len(), 2);
 }
 

@@ -10,7 +10,6 @@ use std::{
 use bootwright_core::{
     StorageBackend,
     context::{BackendContext, Sealing},
-    error::Result,
     fs::{Faults, Root},
     model::{DeploySpec, Deployment, DeploymentId, Digest, KernelCmdline, PinnedImage, Stateroot},
     registry::{self, Verity},
@@ -144,7 +143,7 @@ impl Host {
         self.boots(&self.cmdline(id).await).unwrap().join("etc")
     }
 
-    pub async fn booted(&self, cmdline: &KernelCmdline) -> Option<DeploymentId> {
+    pub fn booted(&self, cmdline: &KernelCmdline) -> Option<DeploymentId> {
         booted::booted(&self.context(), cmdline).unwrap()
     }
 

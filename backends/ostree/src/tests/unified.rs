@@ -22,7 +22,7 @@ async fn an_image_with_nothing_but_a_uki_is_deployed_with_a_link_of_its_own() {
     assert_eq!(host.boots_version(&artifacts.root_args).as_deref(), Some("1"));
     let tree = host.backend().tree(&first.id).await.unwrap();
     assert_eq!(tree.list("usr/lib/modules/6.1.0").await.unwrap(), ["modules.dep"], "the image's own tree");
-    assert_eq!(host.booted(&artifacts.root_args).await, Some(first.id));
+    assert_eq!(host.booted(&artifacts.root_args), Some(first.id));
 }
 
 #[tokio::test]
