@@ -29,6 +29,8 @@ pub(super) struct Store {
     initialized: bool,
     images: BTreeMap<Digest, FakeImage>,
     pub(super) deployments: BTreeMap<DeploymentId, Held>,
+    /// Finalised, and nobody said that it was published.
+    pub(super) unpublished: Option<DeploymentId>,
 }
 
 /// One deployment on the fake disk.
@@ -178,10 +180,13 @@ impl StorageBackend for FakeBackend {
             held.etc = etc;
             held.deployment.finalized = true;
         }
+        self.locked().unpublished = Some(id.clone());
         Ok(report)
     }
 
     async fn published(&self) -> Result<()> {
+        self.faults.before("note the publication in the fake store")?;
+        self.locked().unpublished = None;
         Ok(())
     }
 

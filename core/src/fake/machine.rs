@@ -96,6 +96,11 @@ impl FakeMachine {
         Ok(chosen.map(|entry| entry.deployment.clone()))
     }
 
+    /// The deployment that was finalised last, unless the backend was told that it is published.
+    pub fn unpublished(&self) -> Option<DeploymentId> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner).unpublished.clone()
+    }
+
     /// Changes a file in the live `/etc` of a deployment.
     pub fn edit_etc(&self, id: &DeploymentId, path: &str, text: &str) {
         let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);

@@ -4,7 +4,7 @@ use bootwright_core::process::Tool;
 
 use super::support::{Host, version};
 
-/// spec: BW-316
+/// spec: BW-319
 #[tokio::test]
 async fn status_fsck_and_pin_work_on_a_system_of_ours() {
     let host = Host::initialized().await;
