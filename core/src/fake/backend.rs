@@ -41,6 +41,8 @@ pub(super) struct Store {
     pub(super) moves: u64,
     /// Up to which move root arguments no longer lead anywhere.
     pub(super) gone: u64,
+    /// Finalised, and nobody said that it was published.
+    pub(super) unpublished: Option<DeploymentId>,
 }
 
 /// One deployment on the fake disk.
@@ -233,7 +235,14 @@ impl StorageBackend for FakeBackend {
             held.etc = etc;
             held.deployment.finalized = true;
         }
+        self.locked().unpublished = Some(id.clone());
         Ok(report)
+    }
+
+    async fn published(&self) -> Result<()> {
+        self.faults.before("note the publication in the fake store")?;
+        self.locked().unpublished = None;
+        Ok(())
     }
 
     async fn seal(&self, _notes: &Path) -> Result<()> {

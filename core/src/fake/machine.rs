@@ -147,6 +147,11 @@ impl FakeMachine {
         order.into_iter().find(starts).cloned()
     }
 
+    /// The deployment that was finalised last, unless the backend was told that it is published.
+    pub fn unpublished(&self) -> Option<DeploymentId> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner).unpublished.clone()
+    }
+
     /// Changes a file in the live `/etc` of a deployment.
     pub fn edit_etc(&self, id: &DeploymentId, path: &str, text: &str) {
         self.change_etc(id, path, Some(text));

@@ -150,9 +150,14 @@ async fn check_whole(machine: &FakeMachine, running: Option<&DeploymentId>, labe
     }
 }
 
-/// After recovery: no journal, and no record of what does not exist.
+/// After recovery: no journal, no record of what does not exist, and a backend that knows what is published.
 async fn check_idle(machine: &FakeMachine, label: &str) {
     let status = machine.engine(&Faults::none()).unwrap().status().await.unwrap();
     assert!(status.interrupted.is_none(), "{label}: {:?}", status.interrupted);
     assert!(!stored(machine).await.is_empty(), "{label}");
+    if let Some(unpublished) = machine.unpublished() {
+        let state = machine.loader(&Faults::none()).read().await.unwrap();
+        let entry = state.entry_of(&unpublished);
+        assert!(entry.is_none(), "{label}: the backend does not know that {unpublished} is published");
+    }
 }

@@ -47,6 +47,21 @@ async fn rollback_boots_the_previous_deployment_and_makes_no_backend_write() {
     assert_eq!(stored(&machine).await.len(), 2, "the way forward is still there: {two}");
 }
 
+/// A rollback publishes what was published before: nothing that was finalised since.
+///
+/// spec: BW-317
+#[tokio::test]
+async fn the_backend_hears_of_the_publication_of_what_it_finalised_and_of_no_other() {
+    use bootwright_core::StorageBackend as _;
+    let (machine, ..) = upgraded().await;
+    assert_eq!(machine.unpublished(), None);
+    let three = stage(&machine, "3").await;
+    // Power is cut after the finalisation, before the publication.
+    machine.backend(&Faults::none()).finalize(&three).await.unwrap();
+    machine.engine(&Faults::none()).unwrap().rollback().await.unwrap();
+    assert_eq!(machine.unpublished(), Some(three));
+}
+
 /// spec: BW-103
 #[tokio::test]
 async fn a_second_rollback_before_the_reboot_undoes_the_first() {

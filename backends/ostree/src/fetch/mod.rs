@@ -38,11 +38,7 @@ use ostree_ext::{
 };
 use tokio::sync::oneshot;
 
-#[expect(unused_imports, reason = "for the deployments")]
-pub(crate) use self::{
-    commit::{MANIFEST_KEY, VERSION_KEY},
-    refs::{image as image_ref, retain},
-};
+pub(crate) use self::refs::retain;
 use crate::repo::Store;
 
 /// What fetching an image would cost. Before there is a repository, everything is missing. Blocks.

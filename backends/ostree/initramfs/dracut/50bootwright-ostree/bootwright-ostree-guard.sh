@@ -1,0 +1,30 @@
+#!/bin/sh
+# Succeeds only if /sysroot is the deployment that the kernel command line names. libostree's ostree-prepare-root then has moved the physical
+# root to /sysroot inside of it; where it did not run, or failed, /sysroot still is the physical root itself.
+
+refuse() {
+    echo "bootwright: $1: rebooting, so that the boot loader can fall back" >/dev/kmsg
+    # Somebody at the console should be able to read it.
+    sleep 5
+    exit 1
+}
+
+[ "$1" = --refuse ] && refuse "$2"
+
+found=
+read -r cmdline </proc/cmdline
+for argument in $cmdline; do
+    case $argument in
+    ostree=/ostree/boot.[01]/*/*/*)
+        [ -n "$found" ] && refuse "the kernel command line names two OSTree deployments"
+        found=$argument
+        ;;
+    ostree=*) refuse "$argument does not name an OSTree deployment" ;;
+    esac
+done
+[ -n "$found" ] || refuse "the kernel command line names no OSTree deployment"
+
+while read -r _ _ _ _ at _; do
+    [ "$at" = /sysroot/sysroot ] && exit 0
+done </proc/self/mountinfo
+refuse "the deployment of $found was not mounted"

@@ -1,0 +1,81 @@
+//! Which deployment runs.
+
+use std::os::unix::fs::MetadataExt as _;
+
+use bootwright_core::{
+    context::BackendContext,
+    error::Result,
+    fs::Root,
+    model::{DeploymentId, KernelCmdline},
+};
+
+use super::record;
+use crate::catalogue::Link;
+
+/// The deployment that a command line starts, if it is one of ours.
+///
+/// A link is where early boot looked, and libostree may have used it for another since, if two lists were published without a reboot. So
+/// the running root itself comes first: it is the deployment's folder.
+pub(crate) fn booted(context: &BackendContext, cmdline: &KernelCmdline) -> Result<Option<DeploymentId>> {
+    let Some(link) = Link::of(cmdline) else { return Ok(None) };
+    let Some(commit) = running(context)?.or_else(|| linked(context, &link)) else { return Ok(None) };
+    let ours = record::all(context)?.into_iter().find(|record| record.commit == commit);
+    Ok(ours.map(|record| record.id().clone()))
+}
+
+/// What runs now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Running {
+    /// The deployment.
+    pub id: DeploymentId,
+    /// The slot whose link started it.
+    pub slot: u8,
+}
+
+/// What the running system was started from, if that is of this store.
+pub(crate) fn now(context: &BackendContext) -> Result<Option<Running>> {
+    let Some(running) = &context.running_root else { return Ok(None) };
+    let Some(text) = running.read_text("proc/cmdline")? else { return Ok(None) };
+    let cmdline = KernelCmdline::parse_lossy(&text);
+    let Some(link) = Link::of(&cmdline) else { return Ok(None) };
+    Ok(booted(context, &cmdline)?.map(|id| Running { id, slot: link.slot }))
+}
+
+/// The commit that a link leads to.
+pub(crate) fn linked(context: &BackendContext, link: &Link) -> Option<String> {
+    let dir = context.sysroot.dir();
+    let target = dir.read_link_contents(link.path()).ok()?;
+    // Through the link, so that one that leads nowhere is none.
+    dir.metadata(link.path()).ok()?;
+    commit_of(target.file_name()?.to_str()?)
+}
+
+/// The commit whose folder is the running root.
+fn running(context: &BackendContext) -> Result<Option<String>> {
+    let Some(root) = context.running_root.as_ref().and_then(identity) else { return Ok(None) };
+    let sysroot = &context.sysroot;
+    for stateroot in sysroot.list("ostree/deploy")? {
+        let parent = format!("ostree/deploy/{stateroot}/deploy");
+        for name in sysroot.list(&parent)? {
+            let Some(commit) = commit_of(&name) else { continue };
+            let folder = sysroot.sub(&format!("{parent}/{name}")).ok();
+            if folder.as_ref().and_then(identity) == Some(root) {
+                return Ok(Some(commit));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Device and inode.
+fn identity(root: &Root) -> Option<(u64, u64)> {
+    let metadata = std::fs::metadata(root.proc_path()).ok()?;
+    Some((metadata.dev(), metadata.ino()))
+}
+
+/// Folders are named `<commit>.<serial>`.
+fn commit_of(name: &str) -> Option<String> {
+    let (commit, serial) = name.split_once('.')?;
+    let is_hex = commit.len() == 64 && commit.bytes().all(|b| b.is_ascii_hexdigit());
+    (is_hex && serial.parse::<u32>().is_ok()).then(|| commit.to_owned())
+}
