@@ -4,27 +4,20 @@ use bootwright_core::{
     error::{ErrorKind, Result},
     fs::Root,
 };
-use ostree_ext::{
-    gio::{self, Cancellable},
-    ostree,
-};
+use ostree_ext::{gio::Cancellable, ostree};
 
 use crate::catalogue::GlibContext as _;
 
 /// Makes an empty sysroot with a repository unless there is one.
 pub(crate) fn initialize(sysroot: &Root) -> Result<()> {
-    if sysroot.exists("ostree/repo/config") && sysroot.exists("ostree/deploy") {
+    if sysroot.exists("ostree/repo/config") {
         return Ok(());
     }
     sysroot.faults().before("make the OSTree repository")?;
-    let made = ostree::Sysroot::new(Some(&gio::File::for_path(sysroot.proc_path())));
-    made.ensure_initialized(Cancellable::NONE)
-        .or_kind(ErrorKind::Io, || "make the OSTree repository".to_owned())?;
-    let repo = open(sysroot)?;
-    let config = repo.copy_config();
-    config.set_string("sysroot", "bootloader", "none");
-    config.set_string("sysroot", "readonly", "true");
-    repo.write_config(&config).or_kind(ErrorKind::Io, || "configure the OSTree repository".to_owned())
+    sysroot.create_dir_all("ostree/repo")?;
+    let repo = ostree::Repo::new_for_path(sysroot.proc_path().join("ostree/repo"));
+    repo.create(ostree::RepoMode::Bare, Cancellable::NONE)
+        .or_kind(ErrorKind::Io, || "make the OSTree repository".to_owned())
 }
 
 /// Opens the repository.
