@@ -18,7 +18,7 @@ use bootwright_core::{
 };
 
 use crate::{
-    catalogue::unpublished,
+    catalogue::{layout, unpublished},
     deploy::{blob, booted, files::CommitTree, finalize, prepare, record},
     fetch, plugin,
     repo::{self, Store},
@@ -71,6 +71,7 @@ impl StorageBackend for OstreeBackend {
     async fn initialize(&self) -> Result<()> {
         self.blocking(|context| {
             repo::initialize(&context.sysroot)?;
+            layout::initialize(context)?;
             context.sysroot.create_dir_all(record::FOLDER)
         })
         .await

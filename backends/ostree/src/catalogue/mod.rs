@@ -10,6 +10,7 @@
 
 mod entry;
 mod error;
+pub(crate) mod layout;
 pub(crate) mod unpublished;
 
 use bootwright_core::{
