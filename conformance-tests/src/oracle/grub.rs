@@ -20,7 +20,7 @@ inventory::submit! {
     Loader {
         name: "GRUB",
         recognises: |program| !program.windows(6).any(|w| w == b".linux") && program.windows(4).any(|w| w == MARKER),
-        menu: |disk, _| Ok(Shell::run(disk, false)?.menu(disk)),
+        menu: |disk, _| Ok(Shell::run(disk, false)?.menu()),
         started: |disk, _| Shell::run(disk, true).map(drop),
         add_foreign: |disk| add_foreign(disk).map(Some),
     }
@@ -29,7 +29,6 @@ inventory::submit! {
 /// One `menuentry`.
 #[derive(Debug, Clone)]
 struct Item {
-    title: String,
     id: String,
     body: Vec<String>,
 }
@@ -59,14 +58,14 @@ impl<'a> Shell<'a> {
     }
 
     /// The menu, what `default` names first, what has no tries left last.
-    fn menu(&self, disk: &Disk) -> Vec<MenuEntry> {
+    fn menu(&self) -> Vec<MenuEntry> {
         let default = self.variables.get("default").cloned().unwrap_or_default();
-        let mut entries: Vec<_> = self.items.iter().map(|item| self.entry(disk, item)).collect();
+        let mut entries: Vec<_> = self.items.iter().map(|item| self.entry(item)).collect();
         entries.sort_by_key(|entry| (entry.name != default, entry.tries_left == Some(0)));
         entries
     }
 
-    fn entry(&self, disk: &Disk, item: &Item) -> MenuEntry {
+    fn entry(&self, item: &Item) -> MenuEntry {
         let mut entry = MenuEntry {
             name: item.id.clone(),
             cmdline: String::new(),
@@ -76,7 +75,8 @@ impl<'a> Shell<'a> {
                 && !item.body.iter().any(|line| line.contains("bootwright")),
             counter_file: None,
         };
-        let mut inside = Self { disk, writes: false, variables: self.variables.clone(), items: Vec::new() };
+        let mut inside =
+            Self { disk: self.disk, writes: false, variables: self.variables.clone(), items: Vec::new() };
         for line in &item.body {
             let words = inside.words(line.trim()).unwrap_or_default();
             match words.split_first() {
@@ -163,11 +163,11 @@ impl<'a> Shell<'a> {
         let line = lines.get(at).map_or("", |line| line.trim());
         let words = self.words(line.strip_suffix('{').context("a menuentry without a block")?)?;
         let id = words.iter().position(|word| word == "--id").and_then(|place| words.get(place + 1));
-        let title = words.get(1).context("a menuentry without a title")?.clone();
+        let title = words.get(1).context("a menuentry without a title")?;
         let length =
             lines.iter().skip(at).position(|line| line.trim() == "}").context("an open menuentry")?;
         let body = lines.get(at + 1..at + length).unwrap_or_default().to_vec();
-        self.items.push(Item { id: id.unwrap_or(&title).clone(), title, body });
+        self.items.push(Item { id: id.unwrap_or(title).clone(), body });
         Ok(at + length)
     }
 
@@ -387,7 +387,7 @@ menuentry 'B' --id b --unrestricted {
     #[test]
     fn a_counter_is_used_up_by_starting_and_not_by_looking() {
         let (_folder, disk) = disk(COUNTED);
-        let first = || Shell::run(&disk, false).unwrap().menu(&disk).first().cloned().unwrap();
+        let first = || Shell::run(&disk, false).unwrap().menu().first().cloned().unwrap();
         assert_eq!((first().name.as_str(), first().cmdline.as_str()), ("a", "root=a b c"));
         Shell::run(&disk, true).unwrap();
         assert_eq!(first().name, "b");

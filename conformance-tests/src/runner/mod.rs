@@ -43,13 +43,13 @@ pub fn built_in() -> Factories {
 
 /// The program: runs what the command line asks for with [`built_in`] tiers, and reports.
 pub fn main() -> ExitCode {
-    main_with(built_in(), None)
+    main_with(&built_in(), None)
 }
 
 /// The same with these tiers, and with a matrix that pins the cells; without one, every registered pair is a cell.
-pub fn main_with(factories: Factories, matrix: Option<Matrix>) -> ExitCode {
+pub fn main_with(factories: &Factories, matrix: Option<&Matrix>) -> ExitCode {
     let options = Options::parse();
-    match run(&options, &factories, matrix.as_ref()) {
+    match run(&options, factories, matrix) {
         Ok(report) if report.holds() => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {

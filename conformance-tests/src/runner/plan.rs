@@ -81,9 +81,9 @@ fn cells(tier: Tier, options: &Options, matrix: Option<&Matrix>) -> Vec<Cell> {
 fn split(factory: &Arc<dyn WorldFactory>, cell: &Cell, cases: &[Case]) -> Vec<Unit> {
     let unit = |cases: Vec<Case>| Unit { factory: Arc::clone(factory), cell: cell.clone(), cases };
     let shares = |case: &&Case| factory.shares_machines() && case.setting == Setting::Running;
-    let shared: Vec<_> = cases.iter().filter(shares).copied().collect();
+    let one_machine: Vec<_> = cases.iter().filter(shares).copied().collect();
     let alone = cases.iter().filter(|case| !shares(case)).map(|case| unit(vec![*case]));
-    let together = (!shared.is_empty()).then(|| unit(shared));
+    let together = (!one_machine.is_empty()).then(|| unit(one_machine));
     together.into_iter().chain(alone).collect()
 }
 
