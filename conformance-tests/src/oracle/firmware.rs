@@ -14,6 +14,9 @@ use super::{
 /// The path for a disk that the firmware has not met (section 3.5.1.1).
 const REMOVABLE: &str = r"\EFI\BOOT\BOOTX64.EFI";
 
+/// Name of what needs no loader.
+const UKI: &str = "unified kernel image";
+
 /// One boot option that could be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct BootOption {
@@ -24,7 +27,7 @@ struct BootOption {
 
 inventory::submit! {
     Loader {
-        name: "unified kernel image",
+        name: UKI,
         recognises: |program| pe::section(program, ".linux").is_some(),
         menu: |disk, program| Ok(vec![uki(disk, program, program.to_owned(), false)]),
         started: |_, _| Ok(()),
@@ -101,7 +104,7 @@ pub(super) fn uki(disk: &Disk, path: &str, name: String, foreign: bool) -> MenuE
         for addon in addons(&folder) {
             let text = read_file(&addon).and_then(|bytes| pe::text_section(&bytes, ".cmdline"));
             for part in text.iter().filter(|part| !part.is_empty()) {
-                cmdline = format!("{cmdline} {part}").trim().to_owned();
+                cmdline = if cmdline.is_empty() { part.clone() } else { format!("{cmdline} {part}") };
             }
             files.push(addon);
         }
@@ -142,11 +145,10 @@ pub fn menu(disk: &Disk) -> Result<Vec<MenuEntry>> {
         match loader {
             // The last resort is not shown beside what comes before it.
             _ if option.number.is_none() && ours => {}
-            Some(loader) if loader.name != "unified kernel image" => {
-                if !ours {
-                    all.extend((loader.menu)(disk, &option.path)?);
-                }
+            Some(loader) if loader.name != UKI && ours => {
+                // Its menu is shown once.
             }
+            Some(loader) if loader.name != UKI => all.extend((loader.menu)(disk, &option.path)?),
             _ if option.foreign || loader.is_some() => {
                 let name = option.number.map_or_else(|| REMOVABLE.to_owned(), |n| format!("Boot{n:04X}"));
                 let trial = is_trial(disk, &option);

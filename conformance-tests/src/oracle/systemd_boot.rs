@@ -33,20 +33,17 @@ impl Item {
     fn read(file: PathBuf) -> Option<Self> {
         let name = file.file_name()?.to_str()?.to_owned();
         let body = name.strip_suffix(".conf")?;
-        let counted = body.rsplit_once('+').and_then(|(stem, text)| {
+        let split = body.rsplit_once('+').and_then(|(stem, text)| {
             let (left, done) = text.split_once('-').unwrap_or((text, "0"));
             Some((stem, (left.parse().ok()?, done.parse().ok()?)))
         });
-        let (stem, counter) = match counted {
-            Some((stem, counter)) => (stem, Some(counter)),
-            None => (body, None),
-        };
+        let (stem, tries) = split.map_or((body, None), |(stem, tries)| (stem, Some(tries)));
         let text = std::fs::read_to_string(&file).ok()?;
         let fields = text.lines().filter(|line| !line.trim_start().starts_with('#')).filter_map(|line| {
             let (key, value) = line.trim().split_once(char::is_whitespace)?;
             Some((key.to_owned(), value.trim().to_owned()))
         });
-        Some(Self { stem: stem.to_owned(), counter, fields: fields.collect(), file })
+        Some(Self { stem: stem.to_owned(), counter: tries, fields: fields.collect(), file })
     }
 
     fn value(&self, key: &str) -> Option<&str> {
@@ -117,12 +114,9 @@ fn menu(disk: &Disk) -> Result<Vec<MenuEntry>> {
     let mut items: Vec<_> = entries.filter_map(|entry| Item::read(entry.ok()?.path())).collect();
     items.sort_by(Item::compare);
     let mut menu: Vec<_> = items.iter().filter_map(|item| item.entry(disk)).collect();
-    if let Some(wanted) = one_shot(disk) {
-        if let Some(at) = menu.iter().position(|entry| entry.name == wanted) {
-            let entry = menu.remove(at);
-            menu.insert(0, entry);
-        }
-    }
+    let wanted = one_shot(disk);
+    // Stable: all others keep their order.
+    menu.sort_by_key(|entry| wanted.as_ref() != Some(&entry.name));
     Ok(menu)
 }
 

@@ -51,7 +51,9 @@ mod tests {
 
     fn of(pairs: &[(&str, &str)]) -> Fingerprint {
         let mut all = Fingerprint::default();
-        pairs.iter().for_each(|(name, content)| all.add(*name, *content));
+        for (name, content) in pairs {
+            all.add(*name, *content);
+        }
         all
     }
 

@@ -1,6 +1,6 @@
 //! Errors of a world: what the system refused, told apart from what the test fixture could not do.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use bootwright_core::{Error, ErrorKind};
 
@@ -33,10 +33,10 @@ impl From<Error> for Trouble {
     fn from(error: Error) -> Self {
         let mut text = error.to_string();
         for (key, value) in error.context() {
-            text.push_str(&format!("; {key}: {value}"));
+            let _ = write!(text, "; {key}: {value}");
         }
         if let Some(hint) = error.hint() {
-            text.push_str(&format!("; hint: {hint}"));
+            let _ = write!(text, "; hint: {hint}");
         }
         Self::Refused(Refusal { kind: error.kind(), text })
     }

@@ -35,15 +35,12 @@ pub(super) fn merge(base: &Files, local: &Files, new: &Files) -> (Files, MergeRe
         if theirs != old && theirs != mine {
             report.conflicts.push(path.clone());
         }
-        match mine {
-            Some(text) => {
-                report.kept += 1;
-                merged.insert(path.clone(), text.clone());
-            }
-            None => {
-                report.deleted += 1;
-                merged.remove(path);
-            }
+        if let Some(text) = mine {
+            report.kept += 1;
+            merged.insert(path.clone(), text.clone());
+        } else {
+            report.deleted += 1;
+            merged.remove(path);
         }
     }
     (merged, report)

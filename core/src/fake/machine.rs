@@ -118,6 +118,7 @@ impl FakeMachine {
     /// Boots what a firmware would find on the partition, and returns it; `None` if nothing boots. Counts down its tries.
     ///
     /// Independent of the plugins: it looks at the disk alone.
+    #[expect(clippy::unused_async, reason = "a boot is waited for, whatever the machine is made of")]
     pub async fn boot(&mut self) -> Result<Option<DeploymentId>> {
         let chosen = self.choose();
         self.boots += 1;

@@ -109,8 +109,10 @@ async fn only_the_kernel(world: &mut dyn World) -> CaseResult {
     let new = whole_entries(world).await?.first().context("an entry")?.kernel_sha256.clone();
     ensure!(new != old, "the old kernel is what boots");
     world.rollback().await?;
-    let back = reboot_into(world, first.version).await?;
-    ensure!(back.id == before.id, "the way back is {}, not {}", back.id, before.id);
+    reboot_into(world, first.version).await?;
+    // The id would say less: where trees are equal and sealed to equal arguments, a running system cannot tell by itself.
+    let back = whole_entries(world).await?.first().context("an entry")?.kernel_sha256.clone();
+    ensure!(back == old, "the way back does not boot the old kernel");
     // Two deployments of one version: leave none of them as the way back.
     upgrade(world).await?;
     upgrade(world).await.map(drop)

@@ -144,7 +144,7 @@ async fn arguments_for_a_uki(world: &mut dyn World) -> CaseResult {
 pub(super) mod images {
     use super::{
         Case, CaseResult, Channel, Defect, Demand, ErrorKind, KernelFormat, Property, SAME, UpgradeMode,
-        World, case, next_image, nothing_changed, refused,
+        World, case, ensure, next_image, nothing_changed, refused,
     };
 
     pub(in super::super) const CASES: &[Case] = &[
@@ -160,8 +160,8 @@ pub(super) mod images {
         ),
         case!(
             "image::with_a_damaged_layer_is_refused",
-            ["BW-301"],
-            [SAME, Demand::Tier(Property::DamagedLayers)],
+            ["BW-301", "BW-302"],
+            [Demand::Tier(Property::DamagedLayers)],
             Running,
             damaged_layer
         ),
@@ -194,7 +194,16 @@ pub(super) mod images {
         is_refused(world, Defect::ForeignRoot, ErrorKind::Integrity).await
     }
 
+    /// What arrived whole may stay for the next try; nothing of it counts.
     async fn damaged_layer(world: &mut dyn World) -> CaseResult {
-        is_refused(world, Defect::DamagedLayer, ErrorKind::Integrity).await
+        let image = next_image(world).defect(Defect::DamagedLayer);
+        world.publish(Channel::MAIN, &image).await?;
+        let before = (world.entries().await?, world.status().await?);
+        let refusal = refused(world.upgrade(UpgradeMode::Stage).await)?;
+        let kind = refusal.kind;
+        ensure!(kind == ErrorKind::Integrity, "refused as {kind}: {}", refusal.text);
+        let after = (world.entries().await?, world.status().await?);
+        ensure!(before == after, "what was refused is there: {before:#?} {after:#?}");
+        super::super::steps::upgrade(world).await.map(drop)
     }
 }

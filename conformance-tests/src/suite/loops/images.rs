@@ -24,7 +24,7 @@ pub const NEVER_COMES_UP: &str = "usr/lib/never-comes-up";
 /// A file with content of its own in each version, too large to be stored inside of anything else.
 pub const OBJECT: &str = "usr/share/marker/object";
 /// Length of a kernel in bytes: with it, a few of them fill the ESP.
-pub const KERNEL_SIZE: usize = 256 << 10;
+pub const KERNEL_SIZE: usize = 2 << 20;
 
 /// Makes images of one world.
 #[derive(Debug)]
