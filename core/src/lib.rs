@@ -23,6 +23,7 @@ pub mod etc_merge;
 pub mod fake;
 pub mod fs;
 pub mod image_config;
+pub mod layers;
 pub mod model;
 pub mod process;
 pub mod registry;

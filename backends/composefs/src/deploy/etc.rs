@@ -6,7 +6,7 @@ use bootwright_core::{
     context::BackendContext,
     error::{Error, ErrorKind, Result},
     etc_merge::{
-        Content, EtcTree, FileContent, MergeReport, Metadata, Node, NodeKind, Special, materialise, merge,
+        Content, EtcTree, FileContent, MergeReport, Metadata, Node, NodeKind, Special, merge, put_in_place,
         scan,
     },
     model::DeploymentId,
@@ -47,14 +47,14 @@ pub(crate) fn finalize<H: FsVerityHashValue>(
     let report = if shared || booted {
         MergeReport::default()
     } else {
-        put_in_place(context, repo, &found.root, source.as_ref())?
+        merge_etc(context, repo, &found.root, source.as_ref())?
     };
     found.origin.deployment.finalized = true;
     state::write(context, &found)?;
     Ok(report)
 }
 
-fn put_in_place<H: FsVerityHashValue>(
+fn merge_etc<H: FsVerityHashValue>(
     context: &BackendContext,
     repo: &Repository<H>,
     root: &str,
@@ -70,25 +70,8 @@ fn put_in_place<H: FsVerityHashValue>(
             merge(&base, &local, &new)
         }
     };
-    switch(context, root, &result)?;
+    put_in_place(&result, &context.sysroot, &format!("{}/etc", state::folder(root)))?;
     Ok(report)
-}
-
-/// Writes the tree beside the live folder, syncs it, and swaps the two.
-fn switch(context: &BackendContext, root: &str, etc: &EtcTree) -> Result<()> {
-    let (live, fresh) = (format!("{}/etc", state::folder(root)), format!("{}/etc.new", state::folder(root)));
-    let sysroot = &context.sysroot;
-    sysroot.remove_dir_all(&fresh)?;
-    materialise(etc, &sysroot.make_sub(&fresh)?)?;
-    sysroot.sync_filesystem()?;
-    if sysroot.exists(&live) {
-        sysroot.exchange(&fresh, &live)?;
-        sysroot.sync_filesystem()?;
-        sysroot.remove_dir_all(&fresh)?;
-        return Ok(());
-    }
-    sysroot.move_into_place(&fresh, &live, bootwright_core::fs::ReplaceStyle::Relaxed)?;
-    sysroot.sync_filesystem()
 }
 
 /// The `/etc` of an image.
