@@ -11,6 +11,7 @@
 #![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests break files on purpose"))]
 
 pub mod backend;
+pub mod blobs;
 pub mod bls;
 pub mod boot_files;
 pub mod bootloader;

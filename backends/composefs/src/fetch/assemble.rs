@@ -3,6 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use bootwright_core::{
+    blobs::Documents,
     context::BackendContext,
     error::{ErrorKind, Result},
 };
@@ -23,17 +24,6 @@ use crate::errors::LibraryContext;
 
 /// What marks a manifest in the repository (composefs-oci, `skopeo.rs`).
 const MANIFEST_CONTENT_TYPE: u64 = u64::from_le_bytes(*b"ocimanif");
-
-/// The documents of an image, byte by byte as they were fetched.
-#[derive(Debug)]
-pub(super) struct Documents {
-    /// The manifest.
-    pub manifest: Vec<u8>,
-    /// The configuration.
-    pub config: Vec<u8>,
-    /// The configuration's digest.
-    pub config_digest: OciDigest,
-}
 
 /// Digests of layers' contents and the objects that hold them, in the image's order.
 pub(super) type Layers<H> = Vec<(String, H)>;

@@ -4,14 +4,7 @@
 //! configuration, and only then does the repository learn that it has this layer. The library does the rest: it splits the stream
 //! into objects, and builds the EROFS image from the layers.
 
-mod archive;
 mod assemble;
-mod gunzip;
-mod layer;
-mod layout;
-mod progress;
-mod registry;
-mod source;
 mod store;
 mod unclean;
 
@@ -19,42 +12,27 @@ use std::sync::Arc;
 
 use bootwright_core::{
     backend::FetchEstimate,
+    blobs,
     context::BackendContext,
     error::Result,
-    model::{ImageSummary, LayerSummary, PinnedImage, Progress},
+    model::{ImageSummary, PinnedImage, Progress},
 };
 use composefs::{fsverity::FsVerityHashValue, repository::Repository};
 use composefs_oci::{OciDigest, layer_content_id};
 
 use crate::errors::LibraryContext;
 
-/// Objects, EROFS images and file system overhead, as a multiple of what is transferred: compressed layers unpack to two to three times
-/// their size.
-const STORE_PER_DOWNLOAD: u64 = 3;
-
 /// What fetching would cost.
 pub(crate) fn estimate<H: FsVerityHashValue>(
     repo: &Repository<H>,
     image: &ImageSummary,
 ) -> Result<FetchEstimate> {
-    tally(image, |layer| has_layer(repo, layer.diff_id.as_str()))
+    blobs::estimate(image, |layer| has_layer(repo, layer.diff_id.as_str()))
 }
 
 /// The same before there is a repository: everything is missing.
 pub(crate) fn estimate_without_store(image: &ImageSummary) -> Result<FetchEstimate> {
-    tally(image, |_| Ok(false))
-}
-
-fn tally(image: &ImageSummary, is_there: impl Fn(&LayerSummary) -> Result<bool>) -> Result<FetchEstimate> {
-    let mut estimate = FetchEstimate { layers: image.layers.len(), ..FetchEstimate::default() };
-    for layer in &image.layers {
-        if !is_there(layer)? {
-            estimate.layers_missing += 1;
-            estimate.download = estimate.download.saturating_add(layer.size);
-        }
-    }
-    estimate.store = estimate.download.saturating_mul(STORE_PER_DOWNLOAD);
-    Ok(estimate)
+    blobs::estimate(image, |_| Ok(false))
 }
 
 /// Whether the repository has a layer, whole.
@@ -72,19 +50,7 @@ pub(crate) async fn fetch<H: FsVerityHashValue>(
     image: &ImageSummary,
     progress: &dyn Progress,
 ) -> Result<PinnedImage> {
-    let (events, mut arriving) = progress::channel();
-    let work = async {
-        // Moved in, so that the channel ends with the work.
-        let events = events;
-        store::store(context, repo, image, &events).await
-    };
-    let show = async {
-        while let Some(event) = arriving.recv().await {
-            progress.report(event);
-        }
-    };
-    let (done, ()) = tokio::join!(work, show);
-    done?;
+    blobs::follow(progress, async |events| store::store(context, repo, image, events).await).await?;
     Ok(PinnedImage {
         reference: image.reference.clone(),
         manifest_digest: image.manifest_digest.clone(),

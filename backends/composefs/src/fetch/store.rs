@@ -6,22 +6,18 @@
 use std::{collections::HashMap, sync::Arc};
 
 use bootwright_core::{
+    blobs::{self, Documents, Events, LayerSpec, Source},
     context::BackendContext,
     error::{Error, ErrorKind, Result},
     model::{Digest, ImageSummary},
 };
 use composefs::{fsverity::FsVerityHashValue, generic_tree::OciTransformOptions, repository::Repository};
 use composefs_oci::{OciDigest, import_layer, oci_image::manifest_identifier};
-use containers_image_proxy::oci_spec::image::{Descriptor, ImageConfiguration, ImageManifest};
 use tokio::{sync::Semaphore, task::JoinSet};
 
 use super::{
-    assemble::{Documents, Layers, assemble},
-    has_layer,
-    layer::{self, LayerSpec},
-    progress::Events,
-    source::Source,
-    unclean,
+    assemble::{Layers, assemble},
+    has_layer, unclean,
 };
 use crate::{deploy::refs, errors::LibraryContext};
 
@@ -75,50 +71,13 @@ async fn transfer<H: FsVerityHashValue>(
     events: &Events,
 ) -> Result<OciDigest> {
     let source = Source::open(image).await?;
-    let manifest_bytes = source.manifest(&image.manifest_digest).await?;
-    let manifest: ImageManifest = parse(&manifest_bytes, "manifest")?;
-    let config_bytes = source.config(manifest.config()).await?;
-    let config: ImageConfiguration = parse(&config_bytes, "configuration")?;
-    let specs = specs(&manifest, &config)?;
-    let layers = import_all(context, repo, &source, &specs, events).await?;
-    let documents = Documents {
-        config_digest: manifest.config().digest().clone(),
-        manifest: manifest_bytes,
-        config: config_bytes,
-    };
+    let documents = Documents::read(&source, &image.manifest_digest).await?;
+    let layers = import_all(context, repo, &source, &documents.layers, events).await?;
     let (repo, context) = (Arc::clone(repo), context.clone());
     let written = tokio::task::spawn_blocking(move || assemble(&context, &repo, &documents, &layers)).await;
     written.map_err(|error| {
         Error::internal("the thread that writes the root image stopped").with_source(error)
     })?
-}
-
-fn parse<T: serde::de::DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T> {
-    serde_json::from_slice(bytes).map_err(|error| {
-        Error::invalid(format!("the image's {what} is malformed"))
-            .with_hint("only OCI container images can be deployed, not other artifacts")
-            .with_source(error)
-    })
-}
-
-fn specs(manifest: &ImageManifest, config: &ImageConfiguration) -> Result<Vec<LayerSpec>> {
-    let (layers, diff_ids) = (manifest.layers(), config.rootfs().diff_ids());
-    if layers.len() != diff_ids.len() || layers.is_empty() {
-        return Err(Error::invalid(format!(
-            "the image's manifest has {} layers, and its configuration {}",
-            layers.len(),
-            diff_ids.len()
-        ))
-        .with_hint("build the image again"));
-    }
-    let spec = |(layer, diff_id): (&Descriptor, &String)| {
-        Ok(LayerSpec {
-            digest: Digest::new(layer.digest().to_string())?,
-            diff_id: Digest::new(diff_id.as_str())?,
-            size: Some(layer.size()),
-        })
-    };
-    layers.iter().zip(diff_ids).map(spec).collect()
 }
 
 async fn import_all<H: FsVerityHashValue>(
@@ -195,7 +154,7 @@ impl<H: FsVerityHashValue> Job<H> {
         }
         self.context.sysroot.faults().before(&format!("import layer {}", spec.digest))?;
         let progress = self.events.layer(spec.digest.as_str(), spec.size.unwrap_or_default());
-        let (sender, stream) = layer::stream();
+        let (sender, stream) = blobs::stream();
         let reading = self.source.layer(index, spec.clone(), progress, sender);
         let storing = import_layer(&self.repo, &diff_id, None, stream);
         let (read, stored) = tokio::join!(reading, storing);

@@ -6,6 +6,7 @@
 //! objects first, and removes those that are not what their name says.
 
 use bootwright_core::{
+    blobs::Events,
     context::BackendContext,
     error::Result,
     fs::{ReplaceStyle, Root},
@@ -15,7 +16,6 @@ use composefs::{
     repository::{FsckError, Repository},
 };
 
-use super::progress::Events;
 use crate::errors::LibraryContext;
 
 const MARK: &str = "composefs/bootwright-unfinished";

@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use bootwright_core::{
+use crate::{
     error::{Error, IoContext, Result},
     model::Digest,
 };
@@ -22,7 +22,7 @@ const MAGIC_AT: u64 = 257;
 
 /// An uncompressed layout archive.
 #[derive(Debug)]
-pub(crate) struct Archive {
+pub(super) struct Archive {
     path: PathBuf,
     file: Arc<File>,
     /// Offset and length of each file in it.
@@ -30,7 +30,7 @@ pub(crate) struct Archive {
 }
 
 /// Whether the file at `path` is a tar that is not compressed, and so can be read in place.
-pub(crate) fn is_plain(path: &Path) -> Result<bool> {
+pub(super) fn is_plain(path: &Path) -> Result<bool> {
     let file = File::open(path).context_io(|| format!("open {}", path.display()))?;
     let mut magic = [0; MAGIC.len()];
     Ok(file.read_exact_at(&mut magic, MAGIC_AT).is_ok() && &magic == MAGIC)
@@ -76,7 +76,7 @@ fn index(file: &File) -> std::io::Result<HashMap<String, (u64, u64)>> {
 
 /// A piece of a file, read without moving the file's own position.
 #[derive(Debug)]
-pub(crate) struct Part {
+pub(super) struct Part {
     file: Arc<File>,
     at: u64,
     end: u64,

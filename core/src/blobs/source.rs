@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use bootwright_core::{
+use crate::{
     error::{Error, IoContext, Result},
     model::{Digest, ImageSummary, Transport},
 };
@@ -21,7 +21,10 @@ const METADATA_LIMIT: u64 = 16 << 20;
 
 /// An opened image source.
 #[derive(Debug, Clone)]
-pub(crate) enum Source {
+pub struct Source(Kind);
+
+#[derive(Debug, Clone)]
+enum Kind {
     /// A layout folder.
     Layout(Arc<Layout>),
     /// A layout archive.
@@ -32,35 +35,38 @@ pub(crate) enum Source {
 
 impl Source {
     /// Opens the source of an image.
+    ///
+    /// # Errors
+    /// `NotFound`, `InvalidInput`, or what skopeo says of a registry.
     pub async fn open(image: &ImageSummary) -> Result<Self> {
         let reference = &image.reference;
         let (path, _) = reference.path_and_tag();
         match reference.transport() {
-            Transport::Oci => Ok(Self::Layout(Arc::new(Layout::new(path)))),
+            Transport::Oci => Ok(Self(Kind::Layout(Arc::new(Layout::new(path))))),
             Transport::OciArchive if archive::is_plain(Path::new(path))? => {
-                Ok(Self::Archive(Arc::new(Archive::open(Path::new(path))?)))
+                Ok(Self(Kind::Archive(Arc::new(Archive::open(Path::new(path))?))))
             }
-            _ => Ok(Self::Registry(Arc::new(Registry::open(reference, &image.manifest_digest).await?))),
+            _ => Ok(Self(Kind::Registry(Arc::new(Registry::open(reference, &image.manifest_digest).await?)))),
         }
     }
 
     /// The manifest with this digest, checked.
     pub async fn manifest(&self, digest: &Digest) -> Result<Vec<u8>> {
-        match self {
-            Self::Registry(registry) => registry.manifest(digest).await,
-            local => local.metadata(digest),
+        match &self.0 {
+            Kind::Registry(registry) => registry.manifest(digest).await,
+            _ => self.metadata(digest),
         }
     }
 
     /// The configuration, checked.
-    pub async fn config(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
+    pub(super) async fn config(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
         let digest = Digest::new(descriptor.digest().to_string())?;
-        match self {
-            Self::Registry(registry) => {
+        match &self.0 {
+            Kind::Registry(registry) => {
                 let bytes = registry.config(descriptor).await?;
                 if matches(&bytes, &digest) { Ok(bytes) } else { Err(wrong(&digest)) }
             }
-            local => local.metadata(&digest),
+            _ => self.metadata(&digest),
         }
     }
 
@@ -74,10 +80,10 @@ impl Source {
 
     /// A blob of a local source.
     fn blob(&self, digest: &Digest) -> Result<Box<dyn std::io::Read + Send>> {
-        match self {
-            Self::Layout(layout) => Ok(Box::new(layout.blob(digest)?)),
-            Self::Archive(archive) => Ok(Box::new(archive.blob(digest)?)),
-            Self::Registry(_) => Err(Error::internal("a registry's blobs are not files")),
+        match &self.0 {
+            Kind::Layout(layout) => Ok(Box::new(layout.blob(digest)?)),
+            Kind::Archive(archive) => Ok(Box::new(archive.blob(digest)?)),
+            Kind::Registry(_) => Err(Error::internal("a registry's blobs are not files")),
         }
     }
 
@@ -89,7 +95,7 @@ impl Source {
         progress: LayerProgress,
         stream: layer::Sender,
     ) -> Result<LayerProgress> {
-        if let Self::Registry(registry) = self {
+        if let Kind::Registry(registry) = &self.0 {
             return Arc::clone(registry).layer(index, spec, progress, stream).await;
         }
         let blob = self.blob(&spec.digest)?;

@@ -2,26 +2,26 @@
 
 use std::{fs::File, path::PathBuf};
 
-use bootwright_core::{
+use crate::{
     error::{Error, IoContext, Result},
     model::Digest,
 };
 
 /// Where a blob lies inside a layout.
-pub(crate) fn blob_path(digest: &Digest) -> String {
+pub(super) fn blob_path(digest: &Digest) -> String {
     let (algorithm, hex) = digest.as_str().split_once(':').unwrap_or_default();
     format!("blobs/{algorithm}/{hex}")
 }
 
 /// What to say of a blob that is not there.
-pub(crate) fn missing(digest: &Digest, place: &str) -> Error {
+pub(super) fn missing(digest: &Digest, place: &str) -> Error {
     Error::invalid(format!("{place} lacks the blob {digest}"))
         .with_hint("the image was not copied completely: copy it again")
 }
 
 /// A layout folder.
 #[derive(Debug)]
-pub(crate) struct Layout {
+pub(super) struct Layout {
     folder: PathBuf,
 }
 

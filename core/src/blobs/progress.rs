@@ -1,19 +1,42 @@
 //! Progress from many threads to the one that shows it.
 
-use bootwright_core::model::ProgressEvent;
 use tokio::sync::mpsc;
+
+use crate::{
+    error::Result,
+    model::{Progress, ProgressEvent},
+};
 
 /// How many bytes pass between two events of one layer.
 const STEP: u64 = 1 << 20;
 
 /// Where workers report to. Events are lost if nobody listens any more.
 #[derive(Debug, Clone)]
-pub(crate) struct Events(mpsc::UnboundedSender<ProgressEvent>);
+pub struct Events(mpsc::UnboundedSender<ProgressEvent>);
 
 /// A sender for workers, and the other end.
-pub(crate) fn channel() -> (Events, mpsc::UnboundedReceiver<ProgressEvent>) {
+pub fn channel() -> (Events, mpsc::UnboundedReceiver<ProgressEvent>) {
     let (sender, receiver) = mpsc::unbounded_channel();
     (Events(sender), receiver)
+}
+
+/// Runs `work`, which reports to the events that it is given, and shows them meanwhile.
+///
+/// # Errors
+/// Those of `work`.
+pub async fn follow<T>(progress: &dyn Progress, work: impl AsyncFnOnce(&Events) -> Result<T>) -> Result<T> {
+    let (events, mut arriving) = channel();
+    let work = async {
+        // Moved in, so that the channel ends with the work.
+        let events = events;
+        work(&events).await
+    };
+    let show = async {
+        while let Some(event) = arriving.recv().await {
+            progress.report(event);
+        }
+    };
+    tokio::join!(work, show).0
 }
 
 impl Events {
@@ -45,7 +68,7 @@ impl Events {
 
 /// One layer on its way.
 #[derive(Debug)]
-pub(crate) struct LayerProgress {
+pub struct LayerProgress {
     events: Events,
     id: String,
     done: u64,

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use bootwright_core::{
+use crate::{
     error::{Error, ErrorKind, Result},
     model::{Digest, ImageReference, Transport},
 };
@@ -24,7 +24,7 @@ const CONFIG_LIMIT: u64 = 16 << 20;
 
 /// An image opened in skopeo.
 #[derive(Debug)]
-pub(crate) struct Registry {
+pub(super) struct Registry {
     proxy: ImageProxy,
     image: OpenedImage,
     layers: Layers,

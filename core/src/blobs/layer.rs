@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use bootwright_core::{
+use crate::{
     error::{Error, ErrorKind, Result},
     model::Digest,
 };
@@ -26,7 +26,7 @@ const READ_AHEAD: usize = 128 << 10;
 
 /// What manifest and configuration say of a layer.
 #[derive(Debug, Clone)]
-pub(crate) struct LayerSpec {
+pub struct LayerSpec {
     /// Digest of the blob.
     pub digest: Digest,
     /// Digest of what it unpacks to.
@@ -36,11 +36,11 @@ pub(crate) struct LayerSpec {
 }
 
 /// Where the pieces of a layer's stream are sent to.
-pub(crate) type Sender = mpsc::Sender<std::io::Result<Bytes>>;
+pub type Sender = mpsc::Sender<std::io::Result<Bytes>>;
 
 /// What it means if a blob ends early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Shortage {
+pub(super) enum Shortage {
     /// The transfer stopped: trying again helps.
     Interrupted,
     /// The file is like that.
@@ -79,14 +79,14 @@ impl Hash {
 }
 
 /// Compares bytes with a digest.
-pub(crate) fn matches(bytes: &[u8], digest: &Digest) -> bool {
+pub(super) fn matches(bytes: &[u8], digest: &Digest) -> bool {
     let mut hash = Hash::of(digest);
     hash.update(bytes);
     hash.matches(digest)
 }
 
 /// Compares everything that a reader gives with a digest.
-pub(crate) fn matches_reader(reader: &mut dyn Read, digest: &Digest) -> std::io::Result<bool> {
+pub(super) fn matches_reader(reader: &mut dyn Read, digest: &Digest) -> std::io::Result<bool> {
     let mut hash = Hash::of(digest);
     let mut buffer = vec![0; READ_AHEAD];
     loop {
@@ -135,7 +135,7 @@ enum Pumped {
 ///
 /// # Errors
 /// `Integrity` for a wrong digest, `InvalidInput` for one that cannot be unpacked, else as [`Shortage`] says.
-pub(crate) fn unpack(
+pub(super) fn unpack(
     source: impl Read,
     spec: &LayerSpec,
     shortage: Shortage,
@@ -273,15 +273,30 @@ fn stopped(spec: &LayerSpec, shortage: Shortage, error: std::io::Error) -> Error
 
 /// The stream of a layer, as the library reads it.
 #[derive(Debug)]
-pub(crate) struct Unpacked {
+pub struct Unpacked {
     pieces: mpsc::Receiver<std::io::Result<Bytes>>,
     current: Bytes,
 }
 
 /// The two ends of a layer's stream.
-pub(crate) fn stream() -> (Sender, Unpacked) {
+pub fn stream() -> (Sender, Unpacked) {
     let (sender, pieces) = mpsc::channel(WAITING);
     (sender, Unpacked { pieces, current: Bytes::new() })
+}
+
+/// For threads that may block.
+impl Read for Unpacked {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        while self.current.is_empty() {
+            match self.pieces.blocking_recv() {
+                Some(piece) => self.current = piece?,
+                None => return Ok(0),
+            }
+        }
+        let n = buffer.len().min(self.current.len());
+        self.current.copy_to_slice(buffer.get_mut(..n).unwrap_or_default());
+        Ok(n)
+    }
 }
 
 impl AsyncRead for Unpacked {
