@@ -24,6 +24,7 @@ pub mod etc_merge;
 pub mod fake;
 pub mod fs;
 pub mod image_config;
+pub mod image_kernel;
 pub mod layers;
 pub mod model;
 pub mod process;

@@ -292,10 +292,11 @@ impl Write for Pipe {
     }
 }
 
-/// Runs what blocks where it may.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
+/// Runs what blocks on a thread where it may.
+///
+/// # Errors
+/// Those of `work`, and `Internal` if it panicked.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|error| Error::internal("a background task ended early").with_source(error))?
 }

@@ -12,10 +12,13 @@
 //! | files by path, links followed inside | [`LayerTree::get`], and [`TreeReader`](crate::tree::TreeReader) |
 //! | `/etc`, or any folder, for a merge | [`LayerTree::subtree`] |
 //! | one tar stream without whiteouts | [`LayerTree::write_tar`] |
+//!
+//! [`LayerStore`] keeps the layers, for backends that have no better place for them.
 
 mod apply;
 mod entry;
 mod pax;
+mod store;
 mod tree;
 mod write;
 
@@ -24,5 +27,6 @@ mod tests;
 
 pub use self::{
     entry::{Entry, Kind, Span},
+    store::{LayerProblem, LayerStore, StoredImage, digest_problem},
     tree::LayerTree,
 };

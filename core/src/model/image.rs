@@ -176,6 +176,19 @@ pub struct PinnedImage {
     pub architecture: String,
 }
 
+impl From<&ImageSummary> for PinnedImage {
+    /// What is known of an image after it was fetched is what was known before.
+    fn from(image: &ImageSummary) -> Self {
+        Self {
+            reference: image.reference.clone(),
+            manifest_digest: image.manifest_digest.clone(),
+            version: image.version.clone(),
+            created: image.created.clone(),
+            architecture: image.architecture.clone(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -20,10 +20,6 @@ use composefs::{
 use super::state::{self, Found};
 use crate::tree::{self, Objects};
 
-/// A leftover of the container's build, after which systemd would believe that `/etc` was updated for this system already
-/// (`ConditionNeedsUpdate=` in systemd.unit(5)).
-const UPDATED_STAMP: &str = ".updated";
-
 /// Puts a deployment's `/etc` in place, and records that.
 ///
 /// # Crash
@@ -79,22 +75,9 @@ fn merge_etc<H: FsVerityHashValue>(
 /// # Errors
 /// `InvalidInput` if the image has none.
 fn image_etc<H: FsVerityHashValue>(tree: &FileSystem<H>, objects: &Arc<Objects>) -> Result<EtcTree> {
-    let mut etc = subtree(tree, "etc", objects)?
+    let etc = subtree(tree, "etc", objects)?
         .ok_or_else(|| Error::new(ErrorKind::InvalidInput, "the image has no folder /etc"))?;
-    if etc.get(UPDATED_STAMP).is_some() {
-        etc = without(&etc, UPDATED_STAMP)?;
-    }
-    Ok(etc)
-}
-
-fn without(etc: &EtcTree, path: &str) -> Result<EtcTree> {
-    let mut entries = etc.iter();
-    let root = entries.next().map(|(_, node)| node.metadata.clone()).unwrap_or_default();
-    let mut rest = EtcTree::new(root);
-    for (entry, node) in entries.filter(|(entry, _)| !entry.starts_with(path)) {
-        rest.insert(entry, node.clone())?;
-    }
-    Ok(rest)
+    Ok(etc.without_build_leftovers())
 }
 
 /// The folder `name` at the top of an image, with everything in it. `None` if it is not there.

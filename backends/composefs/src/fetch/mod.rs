@@ -51,11 +51,5 @@ pub(crate) async fn fetch<H: FsVerityHashValue>(
     progress: &dyn Progress,
 ) -> Result<PinnedImage> {
     blobs::follow(progress, async |events| store::store(context, repo, image, events).await).await?;
-    Ok(PinnedImage {
-        reference: image.reference.clone(),
-        manifest_digest: image.manifest_digest.clone(),
-        version: image.version.clone(),
-        created: image.created.clone(),
-        architecture: image.architecture.clone(),
-    })
+    Ok(image.into())
 }
