@@ -3,6 +3,7 @@
 //!
 //! - [`images`] composes Debian as an OCI image, and derives changed or broken images from it;
 //! - [`vm`] drives QEMU and talks to the guest agent;
+//! - [`suite`] holds the cases and what they run on;
 //! - [`packages`] installs the tools that the other two call.
 
 pub mod cargo;
@@ -10,5 +11,7 @@ pub mod host;
 pub mod images;
 pub mod lifecycle;
 pub mod packages;
+pub mod runner;
+pub mod suite;
 pub mod system;
 pub mod vm;

@@ -6,7 +6,7 @@ use bootwright_core::{
     fs::{Faults, Root},
     model::{KernelCmdline, Stateroot},
     registry::{BackendPlugin, Verity},
-    transport,
+    transport, wrap,
 };
 
 use super::{Context, block_on, plugins::backend_for_install, print};
@@ -38,13 +38,15 @@ async fn ask(
     let folder =
         tempfile::Builder::new().prefix("bootwright-").tempdir_in(&options.scratch).context_io(what)?;
     let summary = transport::inspect(&options.image, None).await?;
-    let backend = (plugin.open)(BackendContext {
+    let optional = options.allow_missing_verity || !plugin.capabilities.verified_root;
+    let context_of_store = BackendContext {
         sysroot: Root::open(folder.path(), Faults::none())?,
         running_root: None,
         stateroot: Stateroot::default(),
-        verity: if options.allow_missing_verity { Verity::Optional } else { Verity::Required },
+        verity: if optional { Verity::Optional } else { Verity::Required },
         sealing: Sealing::Scratch,
-    })?;
+    };
+    let backend = wrap::open_backend(plugin, context_of_store)?;
     backend.initialize().await?;
     let image = backend.fetch(&summary, &*context.progress).await?;
     backend.root_args(&image).await

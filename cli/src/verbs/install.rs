@@ -35,6 +35,7 @@ struct Choice<'a> {
     options: &'a InstallOptions,
     backend: &'static BackendPlugin,
     loader: &'static BootloaderPlugin,
+    verity: Verity,
     image: ImageSummary,
 }
 
@@ -129,13 +130,28 @@ fn incomplete(error: Error, target: &Path) -> Error {
     error.with_hint("remove the cause and install again, with --wipe for a disk")
 }
 
+/// What is demanded: verified reads wherever the backend has them, unless somebody said otherwise.
+fn verity(options: &InstallOptions, backend: &BackendPlugin) -> Verity {
+    let wanted = backend.capabilities.verified_root || options.require_verity;
+    if wanted && !options.allow_missing_verity { Verity::Required } else { Verity::Optional }
+}
+
 impl<'a> Choice<'a> {
     fn new(context: &'a Context<'a>, options: &'a InstallOptions) -> Result<Self> {
         let settings = context.settings;
         let backend = backend_for_install(options.backend.as_deref(), settings.default_backend)?;
         let loader = bootloader_for_install(options.boot.as_deref(), settings.default_bootloader)?;
+        let verity = verity(options, backend);
+        wrap::check_verity(backend, verity)?;
         let image = block_on(transport::inspect(&options.image, None))?;
-        let choice = Self { context, options, backend, loader, image };
+        let choice = Self { context, options, backend, loader, verity, image };
+        if verity == Verity::Optional && !options.allow_missing_verity {
+            choice.say(format!(
+                "the storage backend {} cannot make the kernel verify what it reads: the system is installed without; \
+                 --require-verity refuses that",
+                backend.name
+            ));
+        }
         if options.target_imgref.is_none() && options.image.transport() != Transport::Registry {
             choice.say(format!(
                 "upgrades will follow {} as the new system sees it; --target-imgref names another image",
@@ -147,10 +163,6 @@ impl<'a> Choice<'a> {
 
     fn say(&self, text: String) {
         self.context.progress.report(ProgressEvent::Message(text));
-    }
-
-    fn verity(&self) -> Verity {
-        if self.options.allow_missing_verity { Verity::Optional } else { Verity::Required }
     }
 
     /// The type of the root file system: as asked, or what the backend likes best.
@@ -190,7 +202,7 @@ impl<'a> Choice<'a> {
                 architecture: &self.image.architecture,
             },
             filesystem,
-            mkfs_args: (self.backend.mkfs_args)(filesystem, self.verity()),
+            mkfs_args: (self.backend.mkfs_args)(filesystem, self.verity),
             wipe: options.wipe,
         };
         let checked = CheckedDisk::check(&options.target, request);
@@ -223,7 +235,7 @@ impl<'a> Choice<'a> {
                 backend: self.backend.name.to_owned(),
                 bootloader: self.loader.name.to_owned(),
                 stateroot: options.stateroot.clone().unwrap_or_default(),
-                allow_missing_verity: options.allow_missing_verity,
+                allow_missing_verity: self.verity == Verity::Optional,
             },
             machine_args: machine_args.into_iter().collect(),
             user_args: options.karg.iter().cloned().collect(),
@@ -233,23 +245,23 @@ impl<'a> Choice<'a> {
     }
 
     fn engine(&self, place: Place) -> Result<Engine> {
-        let backend = (self.backend.open)(BackendContext {
+        let backend = BackendContext {
             sysroot: place.root.clone(),
             running_root: None,
             stateroot: self.options.stateroot.clone().unwrap_or_default(),
-            verity: self.verity(),
+            verity: self.verity,
             sealing: place.sealing,
-        })?;
-        let loader = (self.loader.open)(BootContext {
+        };
+        let loader = BootContext {
             esp: place.esp,
             xbootldr: None,
             sysroot: place.root.clone(),
             esp_partition: place.esp_partition,
             efi: place.efi,
-        })?;
+        };
         Ok(Engine::new(Parts {
-            backend: wrap::backend(self.backend.name, backend),
-            loader: wrap::loader(self.loader.name, loader),
+            backend: wrap::open_backend(self.backend, backend)?,
+            loader: wrap::open_loader(self.loader, loader)?,
             state: StateStore::new(place.root),
             images: Arc::new(Transports),
             running_cmdline: KernelCmdline::new(),
@@ -262,7 +274,7 @@ impl<'a> Choice<'a> {
     /// Unmounts, lets the backend finish what can only be done now, and lets go of the disk.
     fn finish_disk(&self, mounted: MountedTarget) -> Result<()> {
         let offline = mounted.finish()?;
-        (self.backend.seal_offline)(&offline.root(self.verity()))?;
+        (self.backend.seal_offline)(&offline.root(self.verity))?;
         offline.close()
     }
 }

@@ -30,13 +30,17 @@ pub fn open(context: &Context<'_>, access: Access) -> Result<Option<System>> {
     let Some(machine) = machine(context, access)? else { return Ok(None) };
     let state = StateStore::new(machine.sysroot.clone());
     let record = state.system()?;
-    let backend_context = backend_context(&machine, record.as_ref());
+    let mut backend_context = backend_context(&machine, record.as_ref());
     let boot_context = boot_context(&machine);
     let Some(backend) = backend_of(&backend_context, record.as_ref())? else { return Ok(None) };
     let Some(loader) = bootloader_of(&boot_context, record.as_ref())? else { return Ok(None) };
+    if record.is_none() && !backend.capabilities.verified_root {
+        // Nobody demanded of this system what its backend cannot do.
+        backend_context.verity = Verity::Optional;
+    }
     let parts = Parts {
-        backend: wrap::backend(backend.name, (backend.open)(backend_context)?),
-        loader: wrap::loader(loader.name, (loader.open)(boot_context)?),
+        backend: wrap::open_backend(backend, backend_context)?,
+        loader: wrap::open_loader(loader, boot_context)?,
         state,
         images: Arc::new(Transports),
         running_cmdline: machine.cmdline.clone(),

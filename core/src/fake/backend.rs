@@ -9,7 +9,12 @@ use std::{
 
 use async_trait::async_trait;
 
-use super::{FakeImage, FakeImages, images::digest_of};
+use super::{
+    FakeFlaw, FakeImage, FakeImages,
+    etc::{default_etc, default_var, merge},
+    images::digest_of,
+    tree::FakeTree,
+};
 use crate::{
     backend::{FetchEstimate, StorageBackend},
     capability::BackendCapabilities,
@@ -18,27 +23,36 @@ use crate::{
     fs::Faults,
     model::{
         Blob, BootArtifacts, DeploySpec, Deployment, DeploymentId, Digest, ImageSummary, KernelArg,
-        KernelArtifacts, KernelCmdline, PinnedImage, Progress, Removed, VerifyReport,
+        KernelArtifacts, KernelCmdline, PinnedImage, Progress, Removed, Stateroot, VerifyProblem,
+        VerifyReport,
     },
     tree::{BlobSource, Reader, TreeReader},
 };
 
 /// What a fake store keeps across crashes.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Store {
-    initialized: bool,
-    images: BTreeMap<Digest, FakeImage>,
+    pub(super) initialized: bool,
+    pub(super) images: BTreeMap<Digest, FakeImage>,
     pub(super) deployments: BTreeMap<DeploymentId, Held>,
+    /// The `/var` of each stateroot.
+    pub(super) var: BTreeMap<Stateroot, BTreeMap<String, String>>,
+    /// How often root arguments moved, where they do.
+    pub(super) moves: u64,
+    /// Up to which move root arguments no longer lead anywhere.
+    pub(super) gone: u64,
 }
 
 /// One deployment on the fake disk.
 #[derive(Debug, Clone)]
 pub(super) struct Held {
-    deployment: Deployment,
-    image: FakeImage,
+    pub(super) deployment: Deployment,
+    pub(super) image: FakeImage,
     merge_from: Option<DeploymentId>,
     /// The live `/etc`.
     pub(super) etc: BTreeMap<String, String>,
+    /// What is wrong with its stored files.
+    pub(super) damage: Option<String>,
 }
 
 /// A storage backend whose disk is a value in memory.
@@ -47,9 +61,18 @@ pub struct FakeBackend {
     pub(super) store: Arc<Mutex<Store>>,
     pub(super) images: FakeImages,
     pub(super) faults: Faults,
+    pub(super) capabilities: BackendCapabilities,
 }
 
 impl FakeBackend {
+    /// What it can do unless a test says otherwise ([`super::FakeMachine::with`]).
+    pub const CAPABILITIES: BackendCapabilities = BackendCapabilities {
+        verified_root: true,
+        offline_seal: false,
+        predictable_root_args: true,
+        root_filesystems: &[],
+    };
+
     pub(super) fn locked(&self) -> MutexGuard<'_, Store> {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -59,9 +82,31 @@ impl FakeBackend {
         held.ok_or_else(|| Error::not_found(format!("no deployment {id}")))
     }
 
-    /// The only root argument: it names the tree.
-    fn args_for(id: &DeploymentId) -> Result<KernelCmdline> {
-        Ok([KernelArg::new(format!("fake={id}"))?].into_iter().collect())
+    /// The only root argument: it names the tree. Where root arguments are not predictable, it also counts how often they moved.
+    fn args_for(&self, id: &DeploymentId) -> Result<KernelCmdline> {
+        let value = if self.capabilities.predictable_root_args {
+            id.to_string()
+        } else {
+            format!("{}/{id}", self.locked().moves)
+        };
+        Ok([KernelArg::new(format!("fake={value}"))?].into_iter().collect())
+    }
+
+    /// The deployment that a root argument leads to, which must not have moved away for good.
+    pub(super) fn find(&self, value: &str) -> Option<DeploymentId> {
+        let (moves, id) = value.split_once('/').unwrap_or(("", value));
+        let store = self.locked();
+        let valid = moves.parse().map_or(moves.is_empty(), |moves: u64| moves >= store.gone);
+        let id = DeploymentId::new(id).ok().filter(|_| valid)?;
+        store.deployments.contains_key(&id).then_some(id)
+    }
+
+    fn embedded(&self, held: &Held) -> Result<KernelCmdline> {
+        let own: KernelCmdline = held.image.embedded.parse()?;
+        if !self.capabilities.predictable_root_args {
+            return Ok(own);
+        }
+        Ok(self.args_for(&held.deployment.id)?.merged_with(&own))
     }
 }
 
@@ -69,10 +114,18 @@ fn id_of(image: &FakeImage) -> Result<DeploymentId> {
     DeploymentId::new(image.digest().hex().get(..16).unwrap_or("short"))
 }
 
-fn default_etc(image: &FakeImage) -> BTreeMap<String, String> {
-    let in_etc =
-        |(path, text): (&String, &String)| Some((path.strip_prefix("etc/")?.to_owned(), text.clone()));
-    image.files.iter().filter_map(in_etc).collect()
+/// Whether an image can be deployed at all.
+fn bootable(image: &FakeImage) -> Result<()> {
+    match (&image.kernel, image.flaw) {
+        (None, _) => {
+            Err(Error::invalid("the image has no kernel").with_hint("install one into /usr/lib/modules"))
+        }
+        (_, Some(FakeFlaw::TwoKernels)) => {
+            Err(Error::invalid("the image has kernels of 2 versions").with_hint("remove one of them"))
+        }
+        (_, Some(FakeFlaw::ForeignRoot)) => Err(Error::integrity("the UKI names another root")),
+        _ => Ok(()),
+    }
 }
 
 #[async_trait]
@@ -90,12 +143,7 @@ impl BlobSource for FakeBackend {
 #[async_trait]
 impl StorageBackend for FakeBackend {
     fn capabilities(&self) -> BackendCapabilities {
-        BackendCapabilities {
-            verified_root: true,
-            offline_seal: false,
-            predictable_root_args: true,
-            root_filesystems: &[],
-        }
+        self.capabilities
     }
 
     async fn initialize(&self) -> Result<()> {
@@ -118,6 +166,9 @@ impl StorageBackend for FakeBackend {
             .images
             .by_digest(&image.manifest_digest)
             .ok_or_else(|| Error::new(ErrorKind::Interrupted, "the image is gone"))?;
+        if content.flaw == Some(FakeFlaw::Damaged) {
+            return Err(Error::integrity("a layer does not match its digest"));
+        }
         self.faults.before("store the fake image")?;
         self.locked().images.insert(image.manifest_digest.clone(), content);
         Ok(PinnedImage {
@@ -131,17 +182,13 @@ impl StorageBackend for FakeBackend {
 
     async fn root_args(&self, image: &PinnedImage) -> Result<KernelCmdline> {
         let image = self.locked().images.get(&image.manifest_digest).cloned();
-        Self::args_for(&id_of(&image.ok_or_else(|| Error::not_found("the image was not fetched"))?)?)
+        self.args_for(&id_of(&image.ok_or_else(|| Error::not_found("the image was not fetched"))?)?)
     }
 
     async fn prepare(&self, spec: &DeploySpec) -> Result<Deployment> {
         let image = self.locked().images.get(&spec.image.manifest_digest).cloned();
         let image = image.ok_or_else(|| Error::not_found("the image was not fetched"))?;
-        if image.kernel.is_none() {
-            return Err(
-                Error::invalid("the image has no kernel").with_hint("install one into /usr/lib/modules")
-            );
-        }
+        bootable(&image)?;
         let id = id_of(&image)?;
         if let Some(held) = self.locked().deployments.get(&id) {
             return Ok(held.deployment.clone());
@@ -152,29 +199,29 @@ impl StorageBackend for FakeBackend {
             image: spec.image.clone(),
             origin: spec.origin.clone(),
             finalized: false,
-            verified: true,
+            verified: self.capabilities.verified_root,
         };
         self.faults.before("make the fake deployment")?;
         let merge_from = spec.merge_from.clone();
-        let held = Held { deployment: deployment.clone(), image, merge_from, etc: BTreeMap::new() };
+        let etc = BTreeMap::new();
+        let held = Held { deployment: deployment.clone(), image, merge_from, etc, damage: None };
         self.locked().deployments.insert(id, held);
         Ok(deployment)
     }
 
     async fn finalize(&self, id: &DeploymentId) -> Result<MergeReport> {
         let held = self.held(id)?;
-        let mut etc = default_etc(&held.image);
-        let mut report = MergeReport::default();
-        if let Some(from) = &held.merge_from {
-            let from = self.held(from)?;
-            let base = default_etc(&from.image);
-            for (path, text) in from.etc.iter().filter(|(path, text)| base.get(*path) != Some(*text)) {
-                report.kept += 1;
-                etc.insert(path.clone(), text.clone());
-            }
-        }
+        let new = default_etc(&held.image);
+        let from = held.merge_from.as_ref().map(|from| self.held(from)).transpose()?;
+        let merged = from.map(|from| merge(&default_etc(&from.image), &from.etc, &new));
+        let (etc, report) = merged.unwrap_or((new, MergeReport::default()));
         self.faults.before("put the fake /etc in place")?;
-        if let Some(held) = self.locked().deployments.get_mut(id) {
+        let mut store = self.locked();
+        // Like links that count up: the arguments of all deployments change, and the old ones stay valid until `retain`.
+        store.moves += 1;
+        let seed = default_var(&held.image);
+        store.var.entry(held.deployment.stateroot).or_insert(seed);
+        if let Some(held) = store.deployments.get_mut(id) {
             held.etc = etc;
             held.deployment.finalized = true;
         }
@@ -190,21 +237,20 @@ impl StorageBackend for FakeBackend {
     }
 
     async fn booted(&self, cmdline: &KernelCmdline) -> Result<Option<DeploymentId>> {
-        let named = cmdline.values("fake").next().and_then(|id| DeploymentId::new(id).ok());
-        Ok(named.filter(|id| self.locked().deployments.contains_key(id)))
+        Ok(cmdline.values("fake").next().and_then(|value| self.find(value)))
     }
 
     async fn boot_artifacts(&self, id: &DeploymentId) -> Result<BootArtifacts> {
         let held = self.held(id)?;
-        let text = held.image.kernel.unwrap_or_default();
+        let text = held.image.kernel.clone().unwrap_or_default();
         let blob = Blob { size: text.len() as u64, sha256: digest_of(&text), key: text };
-        let root_args = Self::args_for(id)?;
+        let root_args = self.args_for(id)?;
         let kernel = if held.image.unified {
             KernelArtifacts::Unified {
                 kver: None,
                 uki: blob,
                 addons: Vec::new(),
-                embedded: root_args.clone(),
+                embedded: self.embedded(&held)?,
             }
         } else {
             KernelArtifacts::Split {
@@ -234,6 +280,7 @@ impl StorageBackend for FakeBackend {
             removed.items.push(id.to_string());
         }
         let mut store = self.locked();
+        store.gone = store.moves;
         let used: BTreeSet<_> =
             store.deployments.values().map(|h| h.deployment.image.manifest_digest.clone()).collect();
         store.images.retain(|digest, _| used.contains(digest));
@@ -241,29 +288,12 @@ impl StorageBackend for FakeBackend {
     }
 
     async fn verify(&self, _progress: &dyn Progress) -> Result<VerifyReport> {
-        Ok(VerifyReport { checked: self.locked().images.len() as u64, problems: Vec::new() })
-    }
-}
-
-/// Files of a fake deployment.
-#[derive(Debug)]
-struct FakeTree(BTreeMap<String, String>);
-
-#[async_trait]
-impl TreeReader for FakeTree {
-    async fn open(&self, path: &str) -> Result<Option<Reader>> {
-        let text = self.0.get(path).cloned();
-        Ok(text.map(|text| Box::new(Cursor::new(text.into_bytes())) as Reader))
-    }
-
-    async fn list(&self, path: &str) -> Result<Vec<String>> {
-        let prefix = format!("{path}/");
-        let mut names: Vec<_> = self
-            .0
-            .keys()
-            .filter_map(|file| file.strip_prefix(&prefix)?.split('/').next().map(ToOwned::to_owned))
-            .collect();
-        names.dedup();
-        Ok(names)
+        let store = self.locked();
+        let problem = |(id, held): (&DeploymentId, &Held)| {
+            let problem = held.damage.clone()?;
+            Some(VerifyProblem { path: format!("object of {id}"), problem, deployments: vec![id.clone()] })
+        };
+        let problems = store.deployments.iter().filter_map(problem).collect();
+        Ok(VerifyReport { checked: store.images.len() as u64, problems })
     }
 }

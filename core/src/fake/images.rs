@@ -26,6 +26,23 @@ pub struct FakeImage {
     pub kernel: Option<String>,
     /// Whether the kernel is a UKI.
     pub unified: bool,
+    /// Arguments inside the UKI, besides the root arguments where those are predictable.
+    pub embedded: String,
+    /// What is wrong with it.
+    pub flaw: Option<FakeFlaw>,
+}
+
+/// What can be wrong with an image in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FakeFlaw {
+    /// It has a second kernel version.
+    TwoKernels,
+    /// It is for another processor architecture.
+    WrongArchitecture,
+    /// Its UKI names another root.
+    ForeignRoot,
+    /// Its bytes do not match its digest.
+    Damaged,
 }
 
 impl FakeImage {
@@ -36,7 +53,7 @@ impl FakeImage {
             version: version.to_owned(),
             files: files.map(|(path, text)| (path.to_owned(), text.to_owned())).into(),
             kernel: Some(format!("kernel {version}")),
-            unified: false,
+            ..Self::default()
         }
     }
 
@@ -61,6 +78,16 @@ impl FakeImages {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(reference.clone(), image);
     }
 
+    /// All of it.
+    pub(super) fn all(&self) -> BTreeMap<ImageReference, FakeImage> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Makes it all that there is.
+    pub(super) fn replace(&self, all: BTreeMap<ImageReference, FakeImage>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = all;
+    }
+
     /// The image that has this manifest digest.
     pub(super) fn by_digest(&self, digest: &Digest) -> Option<FakeImage> {
         let images = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -73,6 +100,9 @@ impl ImageLookup for FakeImages {
     async fn look_up(&self, reference: &ImageReference) -> Result<ImageSummary> {
         let image = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(reference).cloned();
         let image = image.ok_or_else(|| Error::not_found(format!("no image {reference}")))?;
+        if image.flaw == Some(FakeFlaw::WrongArchitecture) {
+            return Err(Error::unsupported("the image is for s390x, this machine is amd64"));
+        }
         let layer = LayerSummary { digest: image.digest(), diff_id: image.digest(), size: 1 };
         Ok(ImageSummary {
             reference: reference.clone(),

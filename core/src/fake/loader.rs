@@ -14,8 +14,8 @@ use crate::{
     error::{Error, ErrorKind, IoContext, Result},
     fs::Faults,
     model::{
-        BootPlan, BootState, DeploymentId, EntryId, EntrySpec, KernelCmdline, PlannedEntry, PublishedEntry,
-        Removed, SpaceNeed,
+        BootPlan, BootState, DeploymentId, EntryId, EntrySpec, KernelArtifacts, KernelCmdline, PlannedEntry,
+        PublishedEntry, Removed, SpaceNeed,
     },
     tree::{BlobSource, TreeReader},
 };
@@ -26,29 +26,41 @@ pub(super) const LOADER_BINARY: &str = "usr/lib/fake-loader";
 /// What a fake boot partition keeps across crashes.
 #[derive(Debug, Clone)]
 pub(super) struct Partition {
-    generation: u64,
-    order: Vec<EntryId>,
+    pub(super) generation: u64,
+    pub(super) order: Vec<EntryId>,
     pub(super) files: BTreeMap<EntryId, FakeEntry>,
     /// How many entries fit.
     pub(super) capacity: usize,
+    /// Boots next time, and only then.
+    pub(super) one_shot: Option<EntryId>,
+    /// Entries of other programs.
+    pub(super) foreign: BTreeMap<String, String>,
     next: u64,
 }
 
 impl Default for Partition {
     fn default() -> Self {
-        Self { generation: 0, order: Vec::new(), files: BTreeMap::new(), capacity: usize::MAX, next: 0 }
+        Self {
+            generation: 0,
+            order: Vec::new(),
+            files: BTreeMap::new(),
+            capacity: usize::MAX,
+            one_shot: None,
+            foreign: BTreeMap::new(),
+            next: 0,
+        }
     }
 }
 
 /// One entry on the fake partition.
 #[derive(Debug, Clone)]
 pub(super) struct FakeEntry {
-    deployment: DeploymentId,
+    pub(super) deployment: DeploymentId,
     title: String,
     version: Option<String>,
-    cmdline: KernelCmdline,
-    tries: Option<u32>,
-    kernel: Vec<u8>,
+    pub(super) cmdline: KernelCmdline,
+    pub(super) tries: Option<u32>,
+    pub(super) kernel: Vec<u8>,
 }
 
 /// A bootloader whose partition is a value in memory.
@@ -56,9 +68,19 @@ pub(super) struct FakeEntry {
 pub struct FakeLoader {
     pub(super) partition: Arc<Mutex<Partition>>,
     pub(super) faults: Faults,
+    pub(super) capabilities: BootloaderCapabilities,
 }
 
 impl FakeLoader {
+    /// What it can do unless a test says otherwise ([`super::FakeMachine::with`]).
+    pub const CAPABILITIES: BootloaderCapabilities = BootloaderCapabilities {
+        split_kernels: true,
+        unified_kernels: true,
+        addons: false,
+        boot_counting: true,
+        one_shot: false,
+    };
+
     pub(super) fn locked(&self) -> MutexGuard<'_, Partition> {
         self.partition.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -83,13 +105,23 @@ impl FakeLoader {
             deployment: spec.deployment.clone(),
             title: spec.title.clone(),
             version: spec.version.clone(),
-            cmdline: spec.full_cmdline(),
+            cmdline: match &spec.artifacts.kernel {
+                KernelArtifacts::Split { .. } => spec.full_cmdline(),
+                KernelArtifacts::Unified { embedded, .. } => embedded.merged_with(&spec.extra_args),
+            },
             tries: spec.tries,
             kernel,
         };
         partition.files.insert(id.clone(), entry);
         Ok(id)
     }
+}
+
+/// What a commit makes true.
+#[derive(Debug)]
+struct Switch {
+    order: Vec<EntryId>,
+    one_shot: Option<EntryId>,
 }
 
 impl Partition {
@@ -110,13 +142,7 @@ impl Partition {
 #[async_trait]
 impl Bootloader for FakeLoader {
     fn capabilities(&self) -> BootloaderCapabilities {
-        BootloaderCapabilities {
-            split_kernels: true,
-            unified_kernels: true,
-            addons: false,
-            boot_counting: true,
-            one_shot: false,
-        }
+        self.capabilities
     }
 
     async fn install(&self, tree: &dyn TreeReader) -> Result<()> {
@@ -129,6 +155,8 @@ impl Bootloader for FakeLoader {
         Ok(BootState {
             generation: partition.generation,
             entries: partition.order.iter().filter_map(|id| partition.published(id)).collect(),
+            one_shot: partition.one_shot.clone(),
+            foreign: partition.foreign.keys().cloned().collect(),
             ..BootState::default()
         })
     }
@@ -158,15 +186,16 @@ impl Bootloader for FakeLoader {
                 PlannedEntry::Add(spec) => self.write_entry(spec, blobs).await?,
             });
         }
-        Ok(Staged { generation: plan.generation, token: Box::new(order) })
+        let token = Switch { order, one_shot: plan.one_shot.clone() };
+        Ok(Staged { generation: plan.generation, token: Box::new(token) })
     }
 
     async fn commit(&self, staged: Staged) -> Result<()> {
-        let order =
-            staged.token.downcast::<Vec<EntryId>>().map_err(|_| Error::internal("a foreign token"))?;
+        let switch = staged.token.downcast::<Switch>().map_err(|_| Error::internal("a foreign token"))?;
         self.faults.before("switch the fake boot order")?;
         let mut partition = self.locked();
-        partition.order = *order;
+        partition.order = switch.order;
+        partition.one_shot = switch.one_shot;
         partition.generation = staged.generation;
         Ok(())
     }

@@ -4,11 +4,15 @@
 //! A [`FakeMachine`] is a disk that survives crashes: open it as often as needed, each time with another fault plan.
 
 mod backend;
+mod disk;
+mod etc;
 mod images;
 mod loader;
 mod machine;
+mod tree;
 
 pub use backend::FakeBackend;
-pub use images::{FakeImage, FakeImages};
+pub use disk::{FakeCheckpoint, FakeSeen};
+pub use images::{FakeFlaw, FakeImage, FakeImages};
 pub use loader::FakeLoader;
 pub use machine::FakeMachine;

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use async_trait::async_trait;
 
-use super::{not_everything, traced};
+use super::{guard, not_everything, traced};
 use crate::{
     backend::{FetchEstimate, StorageBackend},
     capability::BackendCapabilities,
@@ -51,7 +51,11 @@ impl StorageBackend for Wrapped {
     }
 
     async fn root_args(&self, image: &PinnedImage) -> Result<KernelCmdline> {
-        traced(self.0, "root_args", self.1.root_args(image)).await
+        let checked = async {
+            guard::root_args(self.capabilities())?;
+            self.1.root_args(image).await
+        };
+        traced(self.0, "root_args", checked).await
     }
 
     async fn prepare(&self, spec: &DeploySpec) -> Result<Deployment> {

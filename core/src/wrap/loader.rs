@@ -4,11 +4,11 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use async_trait::async_trait;
 
-use super::{not_everything, traced};
+use super::{guard, not_everything, traced};
 use crate::{
     bootloader::{Bootloader, Staged},
     capability::BootloaderCapabilities,
-    error::{Error, Result},
+    error::Result,
     model::{BootPlan, BootState, DeploymentId, Removed, SpaceNeed},
     tree::{BlobSource, TreeReader},
 };
@@ -19,13 +19,6 @@ struct Wrapped(&'static str, Arc<dyn Bootloader>);
 /// `inner` with checks, error context and tracing around every call. `name` is the plugin's registered name.
 pub fn loader(name: &'static str, inner: Arc<dyn Bootloader>) -> Arc<dyn Bootloader> {
     Arc::new(Wrapped(name, inner))
-}
-
-fn not_empty(plan: &BootPlan) -> Result<()> {
-    if plan.entries.is_empty() {
-        return Err(Error::internal("refusing to publish a plan that boots nothing"));
-    }
-    Ok(())
 }
 
 #[async_trait]
@@ -43,7 +36,11 @@ impl Bootloader for Wrapped {
     }
 
     async fn space_needed(&self, plan: &BootPlan) -> Result<Vec<SpaceNeed>> {
-        traced(self.0, "space_needed", self.1.space_needed(plan)).await
+        let checked = async {
+            guard::plan(plan, self.capabilities())?;
+            self.1.space_needed(plan).await
+        };
+        traced(self.0, "space_needed", checked).await
     }
 
     async fn stage(
@@ -52,8 +49,11 @@ impl Bootloader for Wrapped {
         blobs: &dyn BlobSource,
         tree: Option<&dyn TreeReader>,
     ) -> Result<Staged> {
-        not_empty(plan)?;
-        traced(self.0, "stage", self.1.stage(plan, blobs, tree)).await
+        let checked = async {
+            guard::plan(plan, self.capabilities())?;
+            self.1.stage(plan, blobs, tree).await
+        };
+        traced(self.0, "stage", checked).await
     }
 
     async fn commit(&self, staged: Staged) -> Result<()> {

@@ -1,13 +1,17 @@
 //! Layers around any plugin, so that plugins stay small: argument checks, error context and tracing.
 //!
-//! A wrapped plugin refuses an empty `keep` before the plugin sees it, names the plugin and the method in every error, and logs
-//! what each call took.
+//! A wrapped plugin refuses an empty `keep` and whatever its capabilities exclude before the plugin sees it, names the plugin and
+//! the method in every error, and logs what each call took. [`open_backend`] and [`open_loader`] are how plugins are to be opened:
+//! a capability that is `false` is a promise that core keeps on the plugin's behalf, in this one place (invariant I6).
 
 mod backend;
+mod guard;
 mod loader;
+mod open;
 
 pub use backend::backend;
 pub use loader::loader;
+pub use open::{check_verity, open_backend, open_loader};
 
 use std::time::Instant;
 

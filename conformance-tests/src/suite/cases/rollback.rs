@@ -1,0 +1,69 @@
+//! Going back, and forward again.
+
+use anyhow::ensure;
+
+use super::{
+    World, case,
+    steps::{next_image, reboot_into, shows, stage, with_way_back},
+};
+use crate::suite::{Case, CaseResult, is_version};
+
+pub(super) const CASES: &[Case] = &[
+    case!(
+        "rollback::previous_deployment_becomes_default",
+        ["BW-102", "BW-804"],
+        [],
+        Running,
+        previous_deployment_becomes_default
+    ),
+    case!(
+        "rollback::a_second_one_before_the_reboot_undoes_the_first",
+        ["BW-103"],
+        [],
+        Running,
+        a_second_one_undoes_the_first
+    ),
+    case!("rollback::leads_forward_again_after_the_reboot", ["BW-103"], [], Running, leads_forward_again),
+    case!("rollback::drops_a_staged_deployment", ["BW-104"], [], Running, drops_a_staged_deployment),
+];
+
+async fn previous_deployment_becomes_default(world: &mut dyn World) -> CaseResult {
+    let (before, now) = with_way_back(world).await?;
+    world.rollback().await?;
+    let status = world.status().await?;
+    shows(&status, status.rollback_queued, "a rollback is queued")?;
+    shows(&status, is_version(status.booted.as_ref(), now), "the same version still runs")?;
+    reboot_into(world, before).await?;
+    let status = world.status().await?;
+    shows(&status, is_version(status.rollback.as_ref(), now), "what ran before is the way back")
+}
+
+async fn a_second_one_undoes_the_first(world: &mut dyn World) -> CaseResult {
+    let (_, now) = with_way_back(world).await?;
+    world.rollback().await?;
+    world.rollback().await?;
+    let status = world.status().await?;
+    shows(&status, !status.rollback_queued, "no rollback is queued")?;
+    reboot_into(world, now).await.map(drop)
+}
+
+async fn leads_forward_again(world: &mut dyn World) -> CaseResult {
+    let (before, now) = with_way_back(world).await?;
+    for expected in [before, now, before] {
+        world.rollback().await?;
+        reboot_into(world, expected).await?;
+    }
+    Ok(())
+}
+
+async fn drops_a_staged_deployment(world: &mut dyn World) -> CaseResult {
+    let (before, _) = with_way_back(world).await?;
+    let third = next_image(world);
+    stage(world, &third).await?;
+    world.rollback().await?;
+    let status = world.status().await?;
+    shows(&status, status.staged.is_none(), "nothing is staged")?;
+    reboot_into(world, before).await?;
+    ensure!(world.running().await?.version != third.version, "the dropped deployment runs");
+    Ok(())
+}

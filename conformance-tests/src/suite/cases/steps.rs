@@ -1,0 +1,104 @@
+//! What many cases do first.
+
+use anyhow::{Context as _, ensure};
+
+use crate::suite::{
+    Channel, InstallOptions, Running, SystemStatus, TestImage, UpgradeMode, Upgraded, Version, World,
+    is_version,
+};
+
+/// A good image of the next version, in the cell's kernel format. Not published yet.
+pub fn next_image(world: &mut dyn World) -> TestImage {
+    let version = world.next_version();
+    TestImage::new(version, world.cell().format)
+}
+
+/// Installs the next version onto an empty disk and boots it: what [`crate::suite::Setting::Running`] starts from.
+///
+/// # Errors
+/// If something else runs then.
+pub async fn install(world: &mut dyn World, options: &InstallOptions) -> anyhow::Result<Running> {
+    let image = next_image(world);
+    install_image(world, &image, options).await
+}
+
+/// The same with this image.
+///
+/// # Errors
+/// If something else runs then.
+pub async fn install_image(
+    world: &mut dyn World,
+    image: &TestImage,
+    options: &InstallOptions,
+) -> anyhow::Result<Running> {
+    world.publish(Channel::MAIN, image).await?;
+    world.install(options).await.context("install")?;
+    let running = world.power_on().await.context("first boot")?;
+    ensure!(
+        running.version == image.version,
+        "{} runs after an install of {}",
+        running.version,
+        image.version
+    );
+    Ok(running)
+}
+
+/// Publishes an image and stages it.
+///
+/// # Errors
+/// If it is not staged.
+pub async fn stage(world: &mut dyn World, image: &TestImage) -> anyhow::Result<()> {
+    world.publish(Channel::MAIN, image).await?;
+    let outcome = world.upgrade(UpgradeMode::Stage).await.context("upgrade")?;
+    ensure!(outcome == Upgraded::Staged, "an upgrade to {} ended as {outcome:?}", image.version);
+    Ok(())
+}
+
+/// Publishes an image, stages it, and reboots into it.
+///
+/// # Errors
+/// If it does not run then.
+pub async fn upgrade_to(world: &mut dyn World, image: &TestImage) -> anyhow::Result<Running> {
+    stage(world, image).await?;
+    reboot_into(world, image.version).await
+}
+
+/// Upgrades to a good image of the next version.
+///
+/// # Errors
+/// If it does not run then.
+pub async fn upgrade(world: &mut dyn World) -> anyhow::Result<Running> {
+    let image = next_image(world);
+    upgrade_to(world, &image).await
+}
+
+/// Reboots, and checks what runs.
+///
+/// # Errors
+/// If another version runs.
+pub async fn reboot_into(world: &mut dyn World, version: Version) -> anyhow::Result<Running> {
+    let running = world.reboot().await.context("reboot")?;
+    ensure!(running.version == version, "{} runs after a reboot, {version} should", running.version);
+    Ok(running)
+}
+
+/// Upgrades if need be, so that there is a way back; returns it and what runs.
+///
+/// # Errors
+/// If an upgrade fails.
+pub async fn with_way_back(world: &mut dyn World) -> anyhow::Result<(Version, Version)> {
+    let before = world.running().await?.version;
+    let now = upgrade(world).await?.version;
+    let status = world.status().await?;
+    ensure!(is_version(status.rollback.as_ref(), before), "{before} is not the way back: {status:#?}");
+    Ok((before, now))
+}
+
+/// Checks one statement about the status.
+///
+/// # Errors
+/// If it is not true.
+pub fn shows(status: &SystemStatus, holds: bool, what: &str) -> anyhow::Result<()> {
+    ensure!(holds, "status should show that {what}, but shows {status:#?}");
+    Ok(())
+}

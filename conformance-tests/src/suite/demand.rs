@@ -1,0 +1,139 @@
+//! What a case needs of a world, by name.
+
+use std::fmt;
+
+use bootwright_core::capability::{BackendCapabilities, BootloaderCapabilities, Capability};
+
+use super::{Cell, Firmware};
+use crate::system::KernelFormat;
+
+/// What a world can do beyond the ordinary. A tier states which it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Property {
+    /// [`super::World::stop_before`], [`super::World::mutations`], [`super::World::checkpoint`].
+    CrashPoints,
+    /// [`super::World::ask_plugin`].
+    PluginCalls,
+    /// [`super::World::damage`].
+    Damage,
+    /// [`super::World::leave_room_for`].
+    LittleRoom,
+    /// [`super::World::fingerprint`].
+    Fingerprints,
+    /// [`super::World::reboot_unconfirmed`].
+    UnconfirmedBoots,
+    /// [`super::World::add_foreign_entry`].
+    ForeignEntries,
+    /// [`super::Health::NeverComesUp`] images.
+    FailingBoots,
+    /// Images with this kind of flaw can be made ([`super::Defect::DamagedLayer`]).
+    DamagedLayers,
+}
+
+impl Property {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::CrashPoints => "crash points",
+            Self::PluginCalls => "direct calls to plugins",
+            Self::Damage => "a way to damage stored files",
+            Self::LittleRoom => "a way to fill the boot partition",
+            Self::Fingerprints => "fingerprints of all disks",
+            Self::UnconfirmedBoots => "boots that nobody confirms",
+            Self::ForeignEntries => "foreign boot entries for this bootloader",
+            Self::FailingBoots => "images that never come up",
+            Self::DamagedLayers => "images with a damaged layer",
+        }
+    }
+}
+
+/// Something that a case needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Demand {
+    /// The backend has this capability (field name in [`BackendCapabilities`]).
+    Backend(&'static str),
+    /// The backend lacks it: for the case that shows how the lack is refused.
+    BackendWithout(&'static str),
+    /// The bootloader has this capability (field name in [`BootloaderCapabilities`]).
+    Loader(&'static str),
+    /// The bootloader lacks it.
+    LoaderWithout(&'static str),
+    /// The cell's kernel format.
+    Format(KernelFormat),
+    /// The cell can boot both kernel formats with this pair of plugins.
+    BothFormats,
+    /// The cell's firmware.
+    Firmware(Firmware),
+    /// A property of the tier.
+    Tier(Property),
+}
+
+/// What is missing, in words that end up in the report: "the bootloader's one-shot".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing(pub String);
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a world is, for [`Demand::check`]: every [`super::World::demand`] can be this one call.
+#[derive(Debug, Clone)]
+pub struct Offer<'a> {
+    /// The combination.
+    pub cell: &'a Cell,
+    /// Of the backend, as it is opened in this world.
+    pub backend: BackendCapabilities,
+    /// Of the bootloader, as it is opened in this world.
+    pub loader: BootloaderCapabilities,
+    /// What the tier can do.
+    pub properties: &'a [Property],
+}
+
+impl Demand {
+    /// Whether `offer` meets it.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub fn check(&self, offer: &Offer<'_>) -> std::result::Result<(), Missing> {
+        let (backend, loader) = (offer.backend.list(), offer.loader.list());
+        let met = match self {
+            Self::Backend(name) => has(&backend, name),
+            Self::BackendWithout(name) => !has(&backend, name),
+            Self::Loader(name) => has(&loader, name),
+            Self::LoaderWithout(name) => !has(&loader, name),
+            Self::Format(format) => offer.cell.format == *format,
+            Self::BothFormats => both_formats(offer),
+            Self::Firmware(firmware) => offer.cell.firmware == *firmware,
+            Self::Tier(property) => offer.properties.contains(property),
+        };
+        if met { Ok(()) } else { Err(Missing(self.to_string())) }
+    }
+}
+
+fn both_formats(offer: &Offer<'_>) -> bool {
+    let loader = offer.loader;
+    let root_reaches_a_uki = offer.backend.predictable_root_args || loader.addons;
+    let uefi = offer.cell.firmware == Firmware::Uefi;
+    loader.split_kernels && loader.unified_kernels && root_reaches_a_uki && uefi
+}
+
+fn has(list: &[Capability], name: &str) -> bool {
+    list.iter().any(|capability| capability.name == name && capability.present)
+}
+
+impl fmt::Display for Demand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kebab = |name: &str| name.replace('_', "-");
+        match self {
+            Self::Backend(name) => write!(f, "a backend with {}", kebab(name)),
+            Self::BackendWithout(name) => write!(f, "a backend without {}", kebab(name)),
+            Self::Loader(name) => write!(f, "a bootloader with {}", kebab(name)),
+            Self::LoaderWithout(name) => write!(f, "a bootloader without {}", kebab(name)),
+            Self::Format(format) => write!(f, "{} kernels", format.name()),
+            Self::BothFormats => f.write_str("a pair that boots split and unified kernels"),
+            Self::Firmware(firmware) => write!(f, "{} firmware", firmware.name()),
+            Self::Tier(property) => f.write_str(property.name()),
+        }
+    }
+}

@@ -1,0 +1,363 @@
+//! A world in memory.
+
+use std::any::Any;
+
+use anyhow::Context as _;
+use async_trait::async_trait;
+use bootwright_core::{
+    StorageBackend as _,
+    capability::{BackendCapabilities, BootloaderCapabilities},
+    engine::{Engine, InstallRequest, SystemRecord, UpdateOutcome, UpdateRequest},
+    fake::{FakeCheckpoint, FakeFlaw, FakeImage, FakeMachine},
+    fs::Faults,
+    model::{DeploymentId, ImageReference, Stateroot},
+};
+
+use crate::{
+    suite::{
+        Cell, Channel, Damage, Defect, Demand, Fingerprint, FsckFindings, Health, InstallOptions, Missing,
+        PluginCall, Property, Result, Running, SeenEntry, SystemStatus, TestImage, Tier, Trouble,
+        UpgradeMode, Upgraded, Version, World, demand::Offer, world::calls,
+    },
+    system::KernelFormat,
+};
+
+/// Marks an image whose boots are never confirmed.
+const NEVER_COMES_UP: &str = "usr/lib/never-comes-up";
+
+const PROPERTIES: &[Property] = &[
+    Property::CrashPoints,
+    Property::PluginCalls,
+    Property::Damage,
+    Property::LittleRoom,
+    Property::Fingerprints,
+    Property::UnconfirmedBoots,
+    Property::ForeignEntries,
+    Property::FailingBoots,
+    Property::DamagedLayers,
+];
+
+/// A machine in memory.
+#[derive(Debug)]
+pub struct FakeWorld {
+    cell: Cell,
+    machine: FakeMachine,
+    faults: Faults,
+    backend: BackendCapabilities,
+    loader: BootloaderCapabilities,
+    versions: u32,
+    running: Option<DeploymentId>,
+}
+
+/// What a checkpoint holds.
+#[derive(Debug)]
+struct Saved(FakeCheckpoint, Option<DeploymentId>);
+
+impl FakeWorld {
+    /// A machine whose plugins can do this.
+    ///
+    /// # Errors
+    /// `World` if there is no room for a temporary folder.
+    pub fn new(cell: Cell, backend: BackendCapabilities, loader: BootloaderCapabilities) -> Result<Self> {
+        let machine = FakeMachine::with(backend, loader)?;
+        let faults = Faults::none();
+        Ok(Self { cell, machine, faults, backend, loader, versions: 0, running: None })
+    }
+
+    fn engine(&self) -> Result<Engine> {
+        Ok(self.machine.engine(&self.faults)?)
+    }
+
+    fn runs(&self) -> Result<DeploymentId> {
+        Ok(self.running.clone().context("nothing runs")?)
+    }
+
+    /// One boot; returns whether it comes up.
+    async fn boot_once(&mut self) -> Result<bool> {
+        self.running = self.machine.boot().await?;
+        let id = self.running.clone().context("the disk does not boot")?;
+        let engine_sees = self.machine.backend(&Faults::none()).booted(self.machine.cmdline()).await?;
+        if engine_sees != Some(id) {
+            return Err(anyhow::anyhow!("the backend does not recognise what boots").into());
+        }
+        Ok(self.read(NEVER_COMES_UP).await?.is_none())
+    }
+
+    async fn version_of(&self, id: &DeploymentId) -> Result<Version> {
+        let text = self.file(id, TestImage::VERSION_FILE).await?.context("no version file")?;
+        Ok(Version(text.trim_start_matches('v').parse().context("a version")?))
+    }
+
+    async fn file(&self, id: &DeploymentId, path: &str) -> Result<Option<String>> {
+        use bootwright_core::tree::TreeReaderExt as _;
+        let tree = self.machine.backend(&Faults::none()).tree(id).await?;
+        Ok(tree.read_text(path).await?)
+    }
+
+    async fn id_of(&self, version: Version) -> Result<DeploymentId> {
+        let all = self.machine.backend(&Faults::none()).deployments().await?;
+        let wanted = Some(version.to_string());
+        let found = all.into_iter().find(|deployment| deployment.image.version == wanted);
+        Ok(found.context("no deployment of this version")?.id)
+    }
+
+    async fn update(&mut self, channel: Option<Channel>, mode: UpgradeMode) -> Result<Upgraded> {
+        let request = UpdateRequest { image: channel.map(reference).transpose()?, mode: mode.into() };
+        Ok(self.engine()?.update(&request).await?.into())
+    }
+}
+
+fn reference(channel: Channel) -> Result<ImageReference> {
+    Ok(format!("docker://images/os:{}", channel.0).parse()?)
+}
+
+fn fake_image(image: &TestImage) -> FakeImage {
+    let mut made = FakeImage::bootable(&image.version.to_string());
+    made.files.extend(image.files.clone());
+    made.unified = image.format == KernelFormat::Unified;
+    made.kernel = Some(format!("{} {}", image.kernel_version, image.kernel));
+    if made.unified {
+        made.embedded = image.kargs.join(" ");
+    } else if !image.kargs.is_empty() {
+        let text = format!("kargs = {:?}", image.kargs);
+        made.files.insert("usr/lib/bootc/kargs.d/10-test.toml".to_owned(), text);
+    }
+    if image.health == Health::NeverComesUp {
+        made.files.insert(NEVER_COMES_UP.to_owned(), String::new());
+    }
+    match image.defect {
+        Some(Defect::NoKernel) => made.kernel = None,
+        Some(Defect::TwoKernels) => made.flaw = Some(FakeFlaw::TwoKernels),
+        Some(Defect::WrongArchitecture) => made.flaw = Some(FakeFlaw::WrongArchitecture),
+        Some(Defect::ForeignRoot) => made.flaw = Some(FakeFlaw::ForeignRoot),
+        Some(Defect::DamagedLayer) => made.flaw = Some(FakeFlaw::Damaged),
+        None => {}
+    }
+    made
+}
+
+#[async_trait]
+impl World for FakeWorld {
+    fn cell(&self) -> &Cell {
+        &self.cell
+    }
+
+    fn tier(&self) -> Tier {
+        Tier::Fakes
+    }
+
+    fn demand(&self, demand: &Demand) -> Result<(), Missing> {
+        let (backend, loader) = (self.backend, self.loader);
+        demand.check(&Offer { cell: &self.cell, backend, loader, properties: PROPERTIES })
+    }
+
+    fn next_version(&mut self) -> Version {
+        self.versions += 1;
+        Version(self.versions)
+    }
+
+    async fn publish(&mut self, channel: Channel, image: &TestImage) -> Result<()> {
+        self.machine.publish_image(&reference(channel)?, fake_image(image));
+        Ok(())
+    }
+
+    async fn install(&mut self, options: &InstallOptions) -> Result<()> {
+        let image = reference(Channel::MAIN)?;
+        let request = InstallRequest {
+            origin: image.clone(),
+            image,
+            system: SystemRecord {
+                backend: self.cell.backend.clone(),
+                bootloader: self.cell.bootloader.clone(),
+                stateroot: Stateroot::default(),
+                allow_missing_verity: !self.backend.verified_root,
+            },
+            machine_args: "root=UUID=1 rw".parse()?,
+            user_args: options.kargs.join(" ").parse()?,
+            filesystem: None,
+            notes: std::env::temp_dir(),
+        };
+        self.engine()?.install(&request).await?;
+        Ok(())
+    }
+
+    async fn power_on(&mut self) -> Result<Running> {
+        const ENOUGH: u32 = 10;
+        for _ in 0..ENOUGH {
+            if self.boot_once().await? {
+                self.engine()?.confirm_boot().await?;
+                return self.running().await;
+            }
+        }
+        Err(anyhow::anyhow!("nothing came up in {ENOUGH} boots").into())
+    }
+
+    async fn reboot(&mut self) -> Result<Running> {
+        self.engine()?.finalize_staged().await?;
+        self.power_on().await
+    }
+
+    async fn reboot_unconfirmed(&mut self) -> Result<Running> {
+        self.engine()?.finalize_staged().await?;
+        self.boot_once().await?;
+        self.running().await
+    }
+
+    async fn power_cut(&mut self) -> Result<Running> {
+        self.faults = Faults::none();
+        self.power_on().await
+    }
+
+    async fn running(&mut self) -> Result<Running> {
+        let id = self.runs()?;
+        Ok(Running { version: self.version_of(&id).await?, id: id.to_string() })
+    }
+
+    async fn upgrade(&mut self, mode: UpgradeMode) -> Result<Upgraded> {
+        self.update(None, mode).await
+    }
+
+    async fn switch(&mut self, channel: Channel, mode: UpgradeMode) -> Result<Upgraded> {
+        self.update(Some(channel), mode).await
+    }
+
+    async fn rollback(&mut self) -> Result<()> {
+        self.engine()?.rollback().await?;
+        Ok(())
+    }
+
+    async fn gc(&mut self) -> Result<()> {
+        self.engine()?.gc().await?;
+        Ok(())
+    }
+
+    async fn set_pinned(&mut self, id: &str, pinned: bool) -> Result<()> {
+        Ok(self.engine()?.set_pinned(&DeploymentId::new(id)?, pinned).await?)
+    }
+
+    async fn fsck(&mut self) -> Result<FsckFindings> {
+        Ok(self.engine()?.fsck().await?.into())
+    }
+
+    async fn status(&mut self) -> Result<SystemStatus> {
+        Ok(self.engine()?.status().await?.into())
+    }
+
+    async fn cmdline(&mut self) -> Result<String> {
+        Ok(self.machine.cmdline().to_string())
+    }
+
+    async fn read(&mut self, path: &str) -> Result<Option<String>> {
+        let id = self.runs()?;
+        if let Some(name) = path.strip_prefix("etc/") {
+            return Ok(self.machine.etc(&id).get(name).cloned());
+        }
+        match path.strip_prefix("var/") {
+            Some(name) => Ok(self.machine.var(&id).get(name).cloned()),
+            None => self.file(&id, path).await,
+        }
+    }
+
+    async fn write(&mut self, path: &str, text: &str) -> Result<()> {
+        self.change(path, Some(text))
+    }
+
+    async fn remove(&mut self, path: &str) -> Result<()> {
+        self.change(path, None)
+    }
+
+    async fn entries(&mut self) -> Result<Vec<SeenEntry>> {
+        let one = |seen: bootwright_core::fake::FakeSeen| SeenEntry {
+            name: seen.name,
+            cmdline: seen.cmdline,
+            kernel_sha256: calls::sha256(&seen.kernel),
+            tries_left: seen.tries,
+            foreign: seen.foreign,
+            problem: seen.kernel.is_empty().then(|| "the kernel is empty".to_owned()),
+        };
+        Ok(self.machine.seen().into_iter().map(one).collect())
+    }
+
+    async fn add_foreign_entry(&mut self) -> Result<String> {
+        let name = "another-system".to_owned();
+        self.machine.add_foreign(&name);
+        Ok(name)
+    }
+
+    async fn fingerprint(&mut self) -> Result<Fingerprint> {
+        Ok(Fingerprint(self.machine.disk()?))
+    }
+
+    async fn damage(&mut self, what: Damage) -> Result<()> {
+        match what {
+            Damage::StoredFile(version) => {
+                self.machine.damage_tree(&self.id_of(version).await?, "is not what its digest says");
+            }
+            Damage::MissingFile(version) => {
+                self.machine.damage_tree(&self.id_of(version).await?, "is missing");
+            }
+            Damage::BootFile(version) => self.machine.damage_kernel(&self.id_of(version).await?),
+        }
+        Ok(())
+    }
+
+    async fn leave_room_for(&mut self, entries: Option<u32>) -> Result<()> {
+        let capacity = entries.map_or(usize::MAX, |more| self.machine.entry_files() + more as usize);
+        self.machine.limit_entries(capacity);
+        Ok(())
+    }
+
+    async fn ask_plugin(&mut self, call: PluginCall) -> Result<()> {
+        let backend =
+            bootwright_core::wrap::backend("fake", std::sync::Arc::new(self.machine.backend(&self.faults)));
+        let loader =
+            bootwright_core::wrap::loader("fake", std::sync::Arc::new(self.machine.loader(&self.faults)));
+        calls::ask(&*backend, &*loader, call).await
+    }
+
+    async fn mutations(&mut self) -> Result<u64> {
+        Ok(self.faults.count())
+    }
+
+    async fn stop_before(&mut self, n: Option<u64>) -> Result<()> {
+        self.faults = n.map_or_else(Faults::none, Faults::stop_before);
+        Ok(())
+    }
+
+    async fn checkpoint(&mut self) -> Result<Box<dyn Any + Send + Sync>> {
+        Ok(Box::new(Saved(self.machine.checkpoint()?, self.running.clone())))
+    }
+
+    async fn restore(&mut self, checkpoint: &(dyn Any + Send + Sync)) -> Result<()> {
+        let Saved(disk, running) = checkpoint.downcast_ref().context("a checkpoint of another world")?;
+        self.machine.restore(disk)?;
+        self.running.clone_from(running);
+        self.faults = Faults::none();
+        Ok(())
+    }
+}
+
+impl FakeWorld {
+    fn change(&mut self, path: &str, text: Option<&str>) -> Result<()> {
+        let id = self.runs()?;
+        if let Some(name) = path.strip_prefix("etc/") {
+            self.machine.change_etc(&id, name, text);
+        } else if let Some(name) = path.strip_prefix("var/") {
+            self.machine.change_var(name, text);
+        } else {
+            return Err(Trouble::World(anyhow::anyhow!("{path} is not writable on a running system")));
+        }
+        Ok(())
+    }
+}
+
+impl From<UpdateOutcome> for Upgraded {
+    fn from(outcome: UpdateOutcome) -> Self {
+        match outcome {
+            UpdateOutcome::UpToDate(_) => Self::UpToDate,
+            UpdateOutcome::Available(..) => Self::Available,
+            UpdateOutcome::Staged { hold: true, .. } => Self::Downloaded,
+            UpdateOutcome::Staged { hold: false, .. } => Self::Staged,
+        }
+    }
+}

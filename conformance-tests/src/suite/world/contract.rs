@@ -1,0 +1,218 @@
+//! The contract of a world. Cases are written against it; each tier implements it once.
+
+use std::{any::Any, fmt::Debug};
+
+use async_trait::async_trait;
+
+use crate::suite::{
+    Cell, Channel, Demand, Fingerprint, FsckFindings, Missing, Result, Running, SeenEntry, SystemStatus,
+    TestImage, Tier, Upgraded, Version,
+};
+
+/// Choices of an install.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct InstallOptions {
+    /// Kernel arguments of the administrator.
+    pub kargs: Vec<String>,
+    /// Insist on verified reads, whatever the backend can do (`--require-verity`).
+    pub require_verity: bool,
+}
+
+/// How far an upgrade goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpgradeMode {
+    /// `--check`: look only.
+    Check,
+    /// `--download-only`: fetch, but wait for being asked.
+    DownloadOnly,
+    /// Make it the default at the next shutdown.
+    Stage,
+}
+
+impl From<UpgradeMode> for bootwright_core::engine::UpdateMode {
+    fn from(mode: UpgradeMode) -> Self {
+        match mode {
+            UpgradeMode::Check => Self::Check,
+            UpgradeMode::DownloadOnly => Self::DownloadOnly,
+            UpgradeMode::Stage => Self::Stage,
+        }
+    }
+}
+
+/// What is to be damaged, behind everybody's back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Damage {
+    /// One stored object that holds a file of this version's `/usr` gets other bytes of the same length.
+    StoredFile(Version),
+    /// The same object is deleted.
+    MissingFile(Version),
+    /// The kernel (or UKI) that this version's boot entry loads is truncated to nothing.
+    BootFile(Version),
+}
+
+/// Something that capabilities exclude, asked of a plugin directly, as the engine would if it did not know better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PluginCall {
+    /// Ask the backend for root arguments ahead of deployment (`predictable_root_args`).
+    RootArgs,
+    /// Make a store that must verify (`verified_root`).
+    VerifiedStore,
+    /// Make a verified store that is sealed later, where this kernel cannot do it now (`offline_seal`).
+    OfflineSeal,
+    /// Stage a plan with a one-shot boot of the present default (`one_shot`).
+    OneShot,
+    /// Stage a plan with a new entry whose tries are counted (`boot_counting`).
+    CountedTries,
+    /// Stage a plan with a new entry for kernel and initrd (`split_kernels`).
+    SplitEntry,
+    /// Stage a plan with a new entry for a UKI (`unified_kernels`).
+    UnifiedEntry,
+    /// Stage a plan with a new entry for a UKI and arguments besides (`addons`).
+    ExtraArguments,
+}
+
+/// One machine: disks, firmware, what was published for it, and what runs.
+///
+/// Object safe. Every method is one thing that a person does, and returns when it is done. What the system refuses is
+/// [`super::super::Trouble::Refused`]; a broken fixture is `World`. A method that the tier cannot offer returns `Missing`, and
+/// [`World::demand`] says so beforehand for the [`super::super::Property`] that names the method.
+///
+/// Versions: a case never invents one, it takes [`World::next_version`]. Paths are without a leading slash.
+#[async_trait]
+pub trait World: Debug + Send {
+    /// The combination.
+    fn cell(&self) -> &Cell;
+
+    /// How real it is.
+    fn tier(&self) -> Tier;
+
+    /// Whether a demand is met.
+    ///
+    /// # Errors
+    /// What is missing.
+    fn demand(&self, demand: &Demand) -> std::result::Result<(), Missing>;
+
+    /// A version that no image of this machine has had: one more each time.
+    fn next_version(&mut self) -> Version;
+
+    /// Makes `channel` name this image from now on. What the channel named before can no longer be fetched.
+    async fn publish(&mut self, channel: Channel, image: &TestImage) -> Result<()>;
+
+    /// Installs what [`Channel::MAIN`] names onto the empty disk. Nothing runs afterwards.
+    ///
+    /// - Installing onto a disk that has a system must be refused by the system.
+    async fn install(&mut self, options: &InstallOptions) -> Result<()>;
+
+    /// Switches the machine on, as its firmware and loader would: they read the boot files, not the plugins. Goes on through failed
+    /// boots ([`super::super::Health::NeverComesUp`]: tries count down, the loader falls back) until a boot came up and was confirmed
+    /// (`confirm_boot`, which also cleans up); returns what runs then.
+    ///
+    /// # Errors
+    /// `World` if nothing comes up: the disk does not boot.
+    async fn power_on(&mut self) -> Result<Running>;
+
+    /// Orderly shutdown, in which a staged deployment is finalised and published, then as [`World::power_on`].
+    ///
+    /// # Errors
+    /// `Refused` if the finalisation fails (the machine then runs on).
+    async fn reboot(&mut self) -> Result<Running>;
+
+    /// As [`World::reboot`], but the first boot, which comes up, is not confirmed; returns what runs, unconfirmed.
+    async fn reboot_unconfirmed(&mut self) -> Result<Running>;
+
+    /// Power is cut now: no finalisation. Then as [`World::power_on`].
+    async fn power_cut(&mut self) -> Result<Running>;
+
+    /// What runs.
+    ///
+    /// # Errors
+    /// `World` if nothing does.
+    async fn running(&mut self) -> Result<Running>;
+
+    /// `upgrade`.
+    async fn upgrade(&mut self, mode: UpgradeMode) -> Result<Upgraded>;
+
+    /// `switch` to another channel.
+    async fn switch(&mut self, channel: Channel, mode: UpgradeMode) -> Result<Upgraded>;
+
+    /// `rollback`.
+    async fn rollback(&mut self) -> Result<()>;
+
+    /// `gc`.
+    async fn gc(&mut self) -> Result<()>;
+
+    /// `pin`, or `unpin`, of a deployment by its id.
+    async fn set_pinned(&mut self, id: &str, pinned: bool) -> Result<()>;
+
+    /// `fsck`.
+    async fn fsck(&mut self) -> Result<FsckFindings>;
+
+    /// `status`.
+    async fn status(&mut self) -> Result<SystemStatus>;
+
+    /// The kernel command line that is in effect.
+    async fn cmdline(&mut self) -> Result<String>;
+
+    /// Text of a file of the running system (`usr/…`, `etc/…`, `var/…`), or `None` if there is none.
+    async fn read(&mut self, path: &str) -> Result<Option<String>>;
+
+    /// Writes a file in the running system's `etc/` or `var/`, with its folders.
+    async fn write(&mut self, path: &str, text: &str) -> Result<()>;
+
+    /// Removes a file in the running system's `etc/` or `var/`.
+    async fn remove(&mut self, path: &str) -> Result<()>;
+
+    /// What firmware and loader would show, the default first, read from the boot files and variables without the plugins' help.
+    async fn entries(&mut self) -> Result<Vec<SeenEntry>>;
+
+    /// Adds a boot entry as another program would (one fixture per bootloader), with files of its own where the loader has such; it must
+    /// not become the default. Returns its name in [`World::entries`].
+    async fn add_foreign_entry(&mut self) -> Result<String>;
+
+    /// Everything on all disks and in firmware variables.
+    async fn fingerprint(&mut self) -> Result<Fingerprint>;
+
+    /// Damages something.
+    async fn damage(&mut self, what: Damage) -> Result<()>;
+
+    /// Fills the place where boot files go, until not more than `entries` further kernels fit there; `None` frees it again.
+    async fn leave_room_for(&mut self, entries: Option<u32>) -> Result<()>;
+
+    /// Asks a plugin for something directly; used only where the capabilities exclude it. [`PluginCall`] says what.
+    async fn ask_plugin(&mut self, call: PluginCall) -> Result<()>;
+
+    /// Changes to disks and firmware since the last call of [`World::stop_before`].
+    async fn mutations(&mut self) -> Result<u64>;
+
+    /// From the `n`th change on (counted from 0, from now on) nothing reaches the disk: the operation under way fails as `Interrupted`.
+    /// `None` counts, and stops nothing. [`World::power_cut`] ends it.
+    async fn stop_before(&mut self, n: Option<u64>) -> Result<()>;
+
+    /// The machine as it is: disks, firmware, what runs, what is published.
+    async fn checkpoint(&mut self) -> Result<Box<dyn Any + Send + Sync>>;
+
+    /// Back to a checkpoint of this machine, any number of times.
+    async fn restore(&mut self, checkpoint: &(dyn Any + Send + Sync)) -> Result<()>;
+}
+
+/// Makes worlds of one tier.
+#[async_trait]
+pub trait WorldFactory: Debug + Send + Sync {
+    /// Which.
+    fn tier(&self) -> Tier;
+
+    /// Whether cases with [`super::super::Setting::Running`] are to share one machine, because making one takes long.
+    fn shares_machines(&self) -> bool;
+
+    /// Whether this tier can run the cell here (programs, privileges, hardware).
+    ///
+    /// # Errors
+    /// What is missing: the cell's cases are then ignored with it.
+    fn can_run(&self, cell: &Cell) -> std::result::Result<(), Missing>;
+
+    /// A machine with an empty disk.
+    ///
+    /// # Errors
+    /// `World` if it cannot be made.
+    async fn blank(&self, cell: &Cell) -> Result<Box<dyn World>>;
+}

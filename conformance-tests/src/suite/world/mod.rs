@@ -1,0 +1,6 @@
+//! What a person can do with one system, whatever it is made of.
+
+pub mod calls;
+mod contract;
+
+pub use contract::{Damage, InstallOptions, PluginCall, UpgradeMode, World, WorldFactory};
