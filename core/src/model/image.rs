@@ -176,8 +176,8 @@ pub struct PinnedImage {
     pub architecture: String,
 }
 
+/// For when every byte has arrived.
 impl From<&ImageSummary> for PinnedImage {
-    /// What is known of an image after it was fetched is what was known before.
     fn from(image: &ImageSummary) -> Self {
         Self {
             reference: image.reference.clone(),

@@ -51,5 +51,5 @@ pub(crate) async fn fetch<H: FsVerityHashValue>(
     progress: &dyn Progress,
 ) -> Result<PinnedImage> {
     blobs::follow(progress, async |events| store::store(context, repo, image, events).await).await?;
-    Ok(image.into())
+    Ok(PinnedImage::from(image))
 }
