@@ -15,7 +15,6 @@ use bootwright_core::{
         Progress, Removed, VerifyReport,
     },
     process::blocking,
-    registry::Verity,
     tree::{BlobSource, Reader, TreeReader},
 };
 
@@ -54,12 +53,6 @@ impl StorageBackend for SquashfsBackend {
     }
 
     async fn initialize(&self) -> Result<()> {
-        if self.0.verity == Verity::Required {
-            return Err(Error::unsupported(
-                "the squashfs backend cannot verify what is read from its images",
-            )
-            .with_hint("install with --allow-missing-verity, or with another backend"));
-        }
         deploy::layers(&self.0.sysroot).initialize()?;
         self.0.sysroot.create_dir_all(squash::IMAGES)?;
         self.0.sysroot.sync_filesystem()
