@@ -21,12 +21,13 @@ const NAME: usize = 100;
 
 impl LayerTree {
     /// Writes everything in the order of paths: each folder before what is in it, the second name of a file as a hard link to the first.
+    /// The root itself is left out: programs that make file systems refuse a path without a name.
     ///
     /// # Errors
     /// Those of reading the layers, and of the writer.
     pub fn write_tar(&self, out: &mut dyn Write) -> Result<()> {
         let mut stream = Stream { tree: self, tar: Builder::new(out), names: BTreeMap::new() };
-        for (path, entry) in self.iter() {
+        for (path, entry) in self.iter().filter(|(path, _)| !path.as_os_str().is_empty()) {
             stream.write(path, entry).map_err(|error| error.with_context("path", path.display()))?;
         }
         stream.tar.finish().context_io(what)
@@ -44,8 +45,7 @@ struct Stream<'a> {
 }
 
 impl Stream<'_> {
-    fn write(&mut self, path: &Path, entry: &Entry) -> Result<()> {
-        let name = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    fn write(&mut self, name: &Path, entry: &Entry) -> Result<()> {
         let mut header = header(&entry.metadata);
         match &entry.kind {
             Kind::Directory => self.put(header, EntryType::Directory, name, None, &entry.metadata),

@@ -9,9 +9,7 @@ use bootwright_core::{
 
 pub(crate) const IMAGES: &str = "tide/squashfs";
 
-/// Times come from the layers, and the order of files is fixed: the same layers and the same tool give the same image.
-const OPTIONS: [&str; 8] =
-    ["-comp", "zstd", "-mkfs-time", "0", "-noappend", "-quiet", "-no-progress", "-no-recovery"];
+const OPTIONS: [&str; 6] = ["-comp", "zstd", "-force", "-exit-on-error", "-quiet", "-no-progress"];
 
 /// The image with this digest.
 pub(crate) fn path(hex: &str) -> String {
@@ -34,7 +32,17 @@ pub(crate) fn make(sysroot: &Root, tree: &LayerTree) -> Result<String> {
 fn write(sysroot: &Root, tree: &LayerTree, temporary: &str) -> Result<String> {
     sysroot.faults().before("make the squashfs image")?;
     let target = sysroot.proc_path().join(temporary);
-    let tool = Tool::new("sqfstar").package("squashfs-tools").args(OPTIONS).arg(target);
+    // The same layers and the same tool give the same image: what the tool makes of its own, the root and the time of the whole, gets
+    // the mode and the newest time that are in the layers (SOURCE_DATE_EPOCH in sqfstar(1)).
+    let mode = tree.get("").map_or(0o755, |root| root.metadata.mode);
+    let newest = tree.iter().filter_map(|(_, entry)| entry.metadata.mtime).max().unwrap_or_default().0;
+    let tool = Tool::new("sqfstar").package("squashfs-tools").env("SOURCE_DATE_EPOCH", newest.to_string());
+    let tool = tool
+        .args(OPTIONS)
+        .arg("-root-mode")
+        .arg(format!("{mode:o}"))
+        .args(["-root-uid", "0", "-root-gid", "0"])
+        .arg(target);
     tool.run_fed_blocking(|out| tree.write_tar(out))?;
     sysroot.sync_path(temporary)?;
     let digest = sysroot.sha256_of(temporary)?.ok_or_else(|| Error::internal("the new image is gone"))?;
