@@ -93,6 +93,17 @@ pub trait StorageBackend: BlobSource + Debug + Send + Sync {
     /// - Never changes the deployment that it merges from.
     async fn finalize(&self, id: &DeploymentId) -> Result<MergeReport>;
 
+    /// What boots was published anew, durably, from what [`StorageBackend::boot_artifacts`] said since the last
+    /// [`StorageBackend::finalize`].
+    ///
+    /// A backend whose root arguments move when it finalises has two sets of them until it knows that the new one is in force. It
+    /// is not told of a rollback, which publishes what was published before in another order.
+    ///
+    /// # Behaviour
+    /// - Runs after the commit; after a crash in between, recovery calls it.
+    /// - Repeatable, and nothing happens where root arguments never move.
+    async fn published(&self) -> Result<()>;
+
     /// The last call of an install, while the root file system is still mounted; after it nothing of the store is used until the
     /// next boot. What can only be done after unmounting is left to `seal_offline` of the plugin.
     ///

@@ -174,7 +174,10 @@ impl<'a> Run<'a> {
         let staged = parts.loader.stage(&plan, &BackendBlobs(self.engine), tree.as_deref()).await?;
         parts.loader.commit(staged).await?;
         self.effect = Effect::Committed;
-        Ok(())
+        if matches!(self.operation, Operation::Rollback) {
+            return Ok(());
+        }
+        parts.backend.published().await
     }
 
     /// A plan for which there is room, after giving up old deployments if need be.

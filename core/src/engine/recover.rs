@@ -3,7 +3,7 @@
 //! Before the commit, what an interrupted operation did is invisible: its half-copied boot files go, its downloads stay for
 //! the next try. After the commit, the operation is carried to its end.
 
-use super::{Engine, Intent};
+use super::{Engine, Intent, Operation};
 use crate::error::Result;
 
 impl Engine {
@@ -15,6 +15,7 @@ impl Engine {
         let Some(intent) = state.journal()? else { return Ok(None) };
         tracing::info!(operation = intent.operation, "an earlier command was interrupted; recovering");
         if self.was_committed(&intent).await? {
+            self.tell_backend(&intent).await?;
             self.drop_staged_if_published(&intent)?;
         }
         let keep = self.observe().await?.keep();
@@ -30,6 +31,14 @@ impl Engine {
         let boot = self.parts.loader.read().await?;
         // Not whether it is the default: a new deployment may be on trial, or have failed it already.
         Ok(boot.generation >= publication.generation && boot.entry_of(&publication.default).is_some())
+    }
+
+    /// A rollback says nothing about the arguments that the backend gave last.
+    async fn tell_backend(&self, intent: &Intent) -> Result<()> {
+        if intent.operation == Operation::Rollback.name() {
+            return Ok(());
+        }
+        self.parts.backend.published().await
     }
 
     fn drop_staged_if_published(&self, intent: &Intent) -> Result<()> {

@@ -228,6 +228,10 @@ impl StorageBackend for FakeBackend {
         Ok(report)
     }
 
+    async fn published(&self) -> Result<()> {
+        Ok(())
+    }
+
     async fn seal(&self, _notes: &Path) -> Result<()> {
         Ok(())
     }

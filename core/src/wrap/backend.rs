@@ -66,6 +66,10 @@ impl StorageBackend for Wrapped {
         traced(self.0, "finalize", self.1.finalize(id)).await
     }
 
+    async fn published(&self) -> Result<()> {
+        traced(self.0, "published", self.1.published()).await
+    }
+
     async fn seal(&self, notes: &Path) -> Result<()> {
         traced(self.0, "seal", self.1.seal(notes)).await
     }

@@ -3,11 +3,10 @@
 //! Keys are `object/<hex>` for a file that is an object, and `inline/<content in hex>` for the few bytes of a file that is kept
 //! inside the EROFS image.
 
-use std::io::{Cursor, Write};
+use std::io::Cursor;
 
 use bootwright_core::{
-    error::{Error, ErrorKind, IoContext, Result},
-    fs::hash_into,
+    error::{Error, ErrorKind, Result},
     model::Blob,
     tree::Reader,
 };
@@ -15,31 +14,18 @@ use composefs::{fsverity::FsVerityHashValue, tree::RegularFile};
 
 use crate::tree::Objects;
 
-/// Describes a file, reading it once for its digest.
-pub(crate) fn describe<H: FsVerityHashValue>(objects: &Objects, file: &RegularFile<H>) -> Result<Blob> {
-    describe_into(objects, file, &mut std::io::sink())
-}
-
-/// As [`describe`], and passes the content on in the same pass.
-pub(crate) fn describe_into<H: FsVerityHashValue>(
-    objects: &Objects,
-    file: &RegularFile<H>,
-    copy: &mut dyn Write,
-) -> Result<Blob> {
-    let key = match file {
-        RegularFile::Inline(bytes) => format!("inline/{}", hex::encode(bytes)),
+/// The key of a file.
+///
+/// # Errors
+/// `InvalidInput` for a file of zeros only, which is kept as a length.
+pub(crate) fn key<H: FsVerityHashValue>(file: &RegularFile<H>) -> Result<String> {
+    match file {
+        RegularFile::Inline(bytes) => Ok(format!("inline/{}", hex::encode(bytes))),
         RegularFile::External(id, _) | RegularFile::ExternalNoVerity(id, _) => {
-            format!("object/{}", id.to_hex())
+            Ok(format!("object/{}", id.to_hex()))
         }
-        RegularFile::Sparse(_) => return Err(Error::invalid("a boot file of the image consists of a hole")),
-    };
-    let mut reader = objects.reader(file)?;
-    let (sha256, size) =
-        hash_into(&mut reader, copy).context_io(|| "read a boot file of the image".to_owned())?;
-    if size != file.file_size() {
-        return Err(Error::integrity("a boot file of the image does not have the size that the image says"));
+        RegularFile::Sparse(_) => Err(Error::invalid("a boot file of the image consists of a hole")),
     }
-    Ok(Blob { key, size, sha256 })
 }
 
 /// Opens what a key names.
