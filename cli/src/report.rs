@@ -1,4 +1,4 @@
-//! Errors on the terminal: the message with its causes, what it means for the system, what would help.
+//! Errors on the terminal: the kind, the message with its causes, what it means for the system, what would help.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ pub const INCOMPLETE: &str = "incomplete";
 
 /// The text for an error, of several lines, ending without a line feed.
 pub fn describe(error: &Error) -> String {
-    let mut text = format!("error: {error}");
+    let mut text = format!("error ({}): {error}", error.kind());
     for (key, value) in error.context() {
         let _ = write!(text, "\n  {key}: {value}");
     }
@@ -69,7 +69,7 @@ mod tests {
             .with_effect(Effect::Partial);
         let text = describe(&error);
         let lines: Vec<_> = text.lines().collect();
-        assert_eq!(lines[0], "error: look at the image: no such tag");
+        assert_eq!(lines[0], "error (integrity): look at the image: no such tag");
         assert_eq!(lines[1], "  image: oci:/x");
         assert!(lines[2].contains("what boots is unchanged"));
         assert_eq!(lines[3], "hint: tags: v1");

@@ -8,8 +8,11 @@ use std::process::Command;
 
 /// Features that bring a storage backend, and those that bring a bootloader: each plugin is named after its feature.
 const BACKENDS: [(&str, bool); 1] = [("composefs", cfg!(feature = "composefs"))];
-const BOOTLOADERS: [(&str, bool); 2] =
-    [("systemd-boot", cfg!(feature = "systemd-boot")), ("uki", cfg!(feature = "uki"))];
+const BOOTLOADERS: [(&str, bool); 3] = [
+    ("grub2", cfg!(feature = "grub2")),
+    ("systemd-boot", cfg!(feature = "systemd-boot")),
+    ("uki", cfg!(feature = "uki")),
+];
 
 fn program(args: &[&str]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_bootwright")).args(args).output().unwrap();

@@ -66,11 +66,13 @@ fn is_ours(at: &Path) -> bool {
 fn request(filesystem: &'static str, wipe: bool) -> DiskRequest<'static> {
     let wanted = Wanted {
         esp: ByteSize::mib(64),
+        boot: None,
+        bios_boot: false,
         root: None,
         root_minimum: ByteSize::mib(100),
         architecture: "amd64",
     };
-    DiskRequest { wanted, filesystem, mkfs_args: Vec::new(), wipe }
+    DiskRequest { wanted, filesystem, boot_filesystem: "ext4", mkfs_args: Vec::new(), wipe }
 }
 
 fn output(program: &str, args: &[&str]) -> String {

@@ -44,6 +44,29 @@ pub struct PartitionIdentity {
     pub guid: [u8; 16],
 }
 
+/// What starts the bootloader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Firmware {
+    /// UEFI.
+    Uefi,
+    /// A BIOS, or UEFI's imitation of one.
+    Bios,
+    /// Not known: the disk is made for a machine that is not here.
+    #[default]
+    Either,
+}
+
+/// The whole disk that a machine boots from, for loaders that BIOS starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BootDisk {
+    /// The block device, or the image file.
+    pub path: PathBuf,
+    /// Size of its logical sectors in bytes.
+    pub sector: u64,
+    /// The BIOS boot partition, if it has one.
+    pub bios_boot: Option<PartitionIdentity>,
+}
+
 /// Where a bootloader lives.
 #[derive(Debug, Clone)]
 pub struct BootContext {
@@ -57,6 +80,10 @@ pub struct BootContext {
     pub esp_partition: Option<PartitionIdentity>,
     /// The firmware's variables; a store that reports itself absent where there is no firmware to ask (installing to another disk).
     pub efi: Arc<dyn EfiVariables>,
+    /// The whole disk that the ESP is on; `None` if unknown (folders stand in for file systems).
+    pub disk: Option<BootDisk>,
+    /// What will start the loader.
+    pub firmware: Firmware,
 }
 
 /// The root file system after an install, no longer mounted.

@@ -32,6 +32,20 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
+    /// Every kind.
+    pub const ALL: [Self; 10] = [
+        Self::NotFound,
+        Self::Unsupported,
+        Self::Integrity,
+        Self::NoSpace,
+        Self::Busy,
+        Self::InvalidInput,
+        Self::Permission,
+        Self::Interrupted,
+        Self::Io,
+        Self::Internal,
+    ];
+
     /// The word shown to people and used in JSON output.
     pub const fn as_str(self) -> &'static str {
         match self {

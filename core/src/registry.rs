@@ -46,6 +46,15 @@ pub enum Verity {
     Optional,
 }
 
+/// Partitions that a bootloader wants on a new disk, besides the EFI system partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PartitionNeeds {
+    /// A BIOS boot partition, on architectures that have a BIOS.
+    pub bios_boot: bool,
+    /// File systems that a separate boot partition may have, in order of preference; empty if the loader has no use for one.
+    pub boot_filesystems: &'static [&'static str],
+}
+
 /// A bootloader, as its crate registers it.
 #[derive(Debug, Clone, Copy)]
 pub struct BootloaderPlugin {
@@ -55,6 +64,8 @@ pub struct BootloaderPlugin {
     pub summary: &'static str,
     /// What it can do at best.
     pub capabilities: BootloaderCapabilities,
+    /// What a new disk must have for it.
+    pub partitions: PartitionNeeds,
     /// Whether this machine's boot files show that it is in charge.
     pub detect: fn(&BootContext) -> Result<bool>,
     /// Opens it. No I/O that changes anything.

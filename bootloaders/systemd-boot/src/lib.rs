@@ -34,7 +34,7 @@ use bootwright_core::{
     fs::Root,
     inventory,
     model::{BootPlan, BootState, DeploymentId, Removed, SpaceNeed},
-    registry::BootloaderPlugin,
+    registry::{BootloaderPlugin, PartitionNeeds},
     tree::{BlobSource, TreeReader},
 };
 
@@ -51,6 +51,8 @@ inventory::submit! {
         name: "systemd-boot",
         summary: "Type #1 entries on the ESP or XBOOTLDR, with boot counting",
         capabilities: CAPABILITIES,
+        // It reads what the firmware reads.
+        partitions: PartitionNeeds { bios_boot: false, boot_filesystems: &["vfat"] },
         detect: |context| Ok(!menu::Menu::load(boot_root(context))?.ours.is_empty()),
         open: |context| Ok(Arc::new(SystemdBoot::new(context))),
     }

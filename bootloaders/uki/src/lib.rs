@@ -38,7 +38,7 @@ use bootwright_core::{
     context::BootContext,
     inventory,
     model::{BootPlan, BootState, DeploymentId, Removed, SpaceNeed},
-    registry::BootloaderPlugin,
+    registry::{BootloaderPlugin, PartitionNeeds},
     tree::{BlobSource, TreeReader},
 };
 
@@ -55,6 +55,7 @@ inventory::submit! {
         name: "uki",
         summary: "unified kernel images started by the firmware itself",
         capabilities: CAPABILITIES,
+        partitions: PartitionNeeds { bios_boot: false, boot_filesystems: &[] },
         detect: |context| Ok(!names::list(&context.esp)?.is_empty()),
         open: |context| Ok(Arc::new(FirmwareUki::new(context))),
     }

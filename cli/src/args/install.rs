@@ -72,6 +72,12 @@ pub struct ToDisk {
     /// Size of the EFI system partition.
     #[arg(long, value_name = "SIZE", value_parser = size, default_value = "512M")]
     pub esp_size: ByteSize,
+    /// Make a separate boot partition of this size, if the bootloader has a use for one.
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub boot_partition: Option<ByteSize>,
+    /// Type of the separate boot file system, as far as the bootloader can read it [default: what it likes best].
+    #[arg(long, value_name = "TYPE", value_parser = ["ext4", "xfs", "btrfs", "vfat"], requires = "boot_partition")]
+    pub boot_filesystem: Option<String>,
     /// Size of the root partition [default: the rest of the disk].
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub root_size: Option<ByteSize>,

@@ -50,7 +50,7 @@ pub struct GlobalOptions {
 pub enum Command {
     /// Install an image on a disk, or into mounted file systems.
     #[command(subcommand)]
-    Install(InstallCommand),
+    Install(Box<InstallCommand>),
     /// Download a newer version of the running image, and boot it after the next shutdown.
     Upgrade(UpgradeOptions),
     /// Change to another image, from the next boot on.

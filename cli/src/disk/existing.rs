@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use bootwright_core::{
     Error, IoContext, Result,
-    context::PartitionIdentity,
+    context::{BootDisk, PartitionIdentity},
     fs::{Faults, Root},
 };
 
 use super::{
     device::require_root,
-    identify::partition_of,
+    identify::{boot_disk, partition_of},
     mount::{is_mount_point, mount_of},
     probe::filesystem_on,
 };
@@ -29,6 +29,8 @@ pub struct ExistingTarget {
     pub esp: Root,
     /// Which partition the ESP is, if it is one.
     pub esp_partition: Option<PartitionIdentity>,
+    /// The disk that the ESP is on, if it is on one.
+    pub disk: Option<BootDisk>,
     /// Type of the root file system.
     pub filesystem: String,
     /// UUID of the root file system.
@@ -54,11 +56,14 @@ impl ExistingTarget {
         let esp = find_esp(&root, esp)?;
         let line = mount_of(&root)?;
         let (filesystem, root_uuid) = filesystem_on(Path::new(&line.source))?;
-        let esp_partition = partition_of(&mount_of(&esp)?.device)?.map(|located| located.partition.identity);
+        let esp_located = partition_of(&mount_of(&esp)?.device)?;
+        let disk = esp_located.as_ref().map(boot_disk).transpose()?;
+        let esp_partition = esp_located.map(|located| located.partition.identity);
         Ok(Self {
             root: Root::open(&root, Faults::none())?,
             esp: Root::open(&esp, Faults::none())?,
             esp_partition,
+            disk,
             filesystem,
             root_uuid,
         })

@@ -5,9 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use bootwright_core::{IoContext, Result};
+use bootwright_core::{IoContext, Result, context::BootDisk};
 
-use super::{device::sysfs_number, gpt};
+use super::{Guid, device::sysfs_number, gpt, layout::BIOS_BOOT_TYPE};
 
 /// A partition and the disk that it is on.
 #[derive(Debug, Clone)]
@@ -18,6 +18,23 @@ pub struct Located {
     pub node: PathBuf,
     /// The partition.
     pub partition: gpt::Partition,
+}
+
+/// The whole disk of a partition, for loaders that BIOS starts.
+///
+/// # Errors
+/// As reading the disk fails.
+pub fn boot_disk(located: &Located) -> Result<BootDisk> {
+    let name = located.disk.file_name().unwrap_or_default();
+    let folder = Path::new("/sys/class/block").join(name);
+    let kind = BIOS_BOOT_TYPE.parse::<Guid>().ok();
+    let all = partitions_of(&folder)?;
+    let bios_boot = all.iter().find(|other| Some(other.partition.kind) == kind);
+    Ok(BootDisk {
+        path: located.disk.clone(),
+        sector: sysfs_number(&folder.join("queue/logical_block_size"))?,
+        bios_boot: bios_boot.map(|other| other.partition.identity),
+    })
 }
 
 /// Every GPT partition of the disks that carry block device `number` (`major:minor`): its own disk, or those below a

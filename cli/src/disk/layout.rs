@@ -10,11 +10,15 @@ use super::{ByteSize, Guid, size::MIB};
 pub const ESP_TYPE: &str = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B";
 /// Type of the extended boot loader partition (UAPI.2, Discoverable Partitions Specification).
 pub const XBOOTLDR_TYPE: &str = "BC13C2FF-59E6-4262-A352-B275FD6F7172";
+/// Type of the BIOS boot partition: no file system, a loader's own program (GRUB manual, "BIOS installation").
+pub const BIOS_BOOT_TYPE: &str = "21686148-6449-6E6F-744E-656564454649";
 
 /// Partitions start at multiples of this: a multiple of every erase block and stripe in common use.
 const ALIGNMENT: u64 = MIB;
 /// FAT32 needs 65525 clusters; below this size tools make another FAT, or firmware gets it wrong.
 const ESP_MINIMUM: u64 = 40 * MIB;
+/// Room for two copies of a loader's program, so that an update never overwrites the one in use.
+const BIOS_BOOT_SIZE: u64 = 4 * MIB;
 /// The backup table at the end: 33 sectors of 512 or 5 of 4096 bytes, rounded up.
 const BACKUP_TABLE: u64 = MIB;
 
@@ -49,6 +53,10 @@ pub fn root_type(architecture: &str) -> Result<&'static str> {
 pub struct Wanted<'a> {
     /// Size of the EFI system partition.
     pub esp: ByteSize,
+    /// Size of the separate boot partition, if there shall be one.
+    pub boot: Option<ByteSize>,
+    /// Whether there shall be a BIOS boot partition.
+    pub bios_boot: bool,
     /// Size of the root partition; `None` takes the rest of the disk.
     pub root: Option<ByteSize>,
     /// Least size of the root partition.
@@ -81,27 +89,40 @@ pub struct Layout {
     pub esp: PlannedPartition,
     /// The root partition.
     pub root: PlannedPartition,
+    /// The extended boot loader partition.
+    pub boot: Option<PlannedPartition>,
+    /// The BIOS boot partition.
+    pub bios_boot: Option<PlannedPartition>,
 }
 
 impl Layout {
-    /// Lays out a disk of `disk_bytes` bytes with logical sectors of `sector` bytes. `guids` become those of the disk, the ESP and the root.
+    /// Lays out a disk of `disk_bytes` bytes with logical sectors of `sector` bytes. `guids` become those of the disk, the ESP, the root,
+    /// the separate boot partition and the BIOS boot partition.
     ///
     /// # Errors
     /// `NoSpace` with the numbers if the disk is too small, `InvalidInput` for an ESP too small for FAT32, `Unsupported` for the architecture.
-    pub fn plan(disk_bytes: u64, sector: u64, wanted: Wanted<'_>, guids: [Guid; 3]) -> Result<Self> {
+    pub fn plan(disk_bytes: u64, sector: u64, wanted: Wanted<'_>, guids: [Guid; 5]) -> Result<Self> {
         let esp_bytes = round_up(wanted.esp.0);
         if esp_bytes < ESP_MINIMUM {
             return Err(Error::invalid(format!("an EFI system partition of {} is too small", wanted.esp))
                 .with_hint(format!("FAT32 needs at least {}", ByteSize(ESP_MINIMUM))));
         }
-        let root_start = ALIGNMENT + esp_bytes;
+        let boot_bytes = wanted.boot.map_or(0, |size| round_up(size.0));
+        let bios_bytes = if wanted.bios_boot { BIOS_BOOT_SIZE } else { 0 };
+        let boot_start = ALIGNMENT + esp_bytes;
+        let bios_start = boot_start + boot_bytes;
+        let root_start = bios_start + bios_bytes;
         let available = round_down(disk_bytes.saturating_sub(BACKUP_TABLE)).saturating_sub(root_start);
         let root_bytes = wanted.root.map_or(available, |size| round_up(size.0));
         let least = wanted.root_minimum.0.max(ALIGNMENT);
         if root_bytes > available || root_bytes < least {
-            return Err(too_small(disk_bytes, esp_bytes, least.max(wanted.root.map_or(0, |size| size.0))));
+            return Err(too_small(
+                disk_bytes,
+                esp_bytes + boot_bytes + bios_bytes,
+                least.max(wanted.root.map_or(0, |size| size.0)),
+            ));
         }
-        let [disk, esp_guid, root_guid] = guids;
+        let [disk, esp_guid, root_guid, boot_guid, bios_guid] = guids;
         let root_kind = root_type(wanted.architecture)?;
         let identity = |number, start: u64, bytes: u64, guid: Guid| PartitionIdentity {
             number,
@@ -109,6 +130,9 @@ impl Layout {
             size: bytes / sector,
             guid: guid.to_table(),
         };
+        let further = |kind, name, identity| PlannedPartition { kind, name, identity, attributes: "" };
+        let boot_identity = identity(3, boot_start, boot_bytes, boot_guid);
+        let bios_identity = identity(4, bios_start, bios_bytes, bios_guid);
         let esp_identity = identity(1, ALIGNMENT, esp_bytes, esp_guid);
         let root_identity = identity(2, root_start, root_bytes, root_guid);
         Ok(Self {
@@ -127,16 +151,26 @@ impl Layout {
                 identity: root_identity,
                 attributes: "GUID:59",
             },
+            boot: wanted.boot.map(|_| further(XBOOTLDR_TYPE, "boot", boot_identity)),
+            bios_boot: wanted.bios_boot.then(|| further(BIOS_BOOT_TYPE, "bios-boot", bios_identity)),
         })
+    }
+
+    /// All partitions. What may be missing has the last numbers, so that those of the others never depend on it.
+    pub fn partitions(&self) -> impl Iterator<Item = &PlannedPartition> {
+        [&self.esp, &self.root].into_iter().chain(&self.boot).chain(&self.bios_boot)
     }
 
     /// The script for `sfdisk`.
     pub fn script(&self) -> String {
         let mut script = format!("label: gpt\nlabel-id: {}\nunit: sectors\n", self.disk);
-        for partition in [&self.esp, &self.root] {
-            let PartitionIdentity { start, size, guid, .. } = partition.identity;
+        for partition in self.partitions() {
+            let PartitionIdentity { number, start, size, guid } = partition.identity;
             let (kind, name, uuid) = (partition.kind, partition.name, Guid::from_table(guid));
-            let _ = write!(script, "start={start}, size={size}, type={kind}, uuid={uuid}, name=\"{name}\"");
+            let _ = write!(
+                script,
+                "{number} : start={start}, size={size}, type={kind}, uuid={uuid}, name=\"{name}\""
+            );
             if !partition.attributes.is_empty() {
                 let _ = write!(script, ", attrs=\"{}\"", partition.attributes);
             }
@@ -151,7 +185,7 @@ fn too_small(disk: u64, esp: u64, root: u64) -> Error {
     Error::new(
         ErrorKind::NoSpace,
         format!(
-            "the disk has {}, but {} are needed: {} for the EFI system partition, {} for the root, 2 MiB for partition tables",
+            "the disk has {}, but {} are needed: {} for boot partitions, {} for the root, 2 MiB for partition tables",
             ByteSize(disk),
             ByteSize(needed),
             ByteSize(esp),
@@ -178,6 +212,8 @@ mod tests {
     fn wanted(esp: u64, root: Option<u64>, minimum: u64) -> Wanted<'static> {
         Wanted {
             esp: ByteSize(esp),
+            boot: None,
+            bios_boot: false,
             root: root.map(ByteSize),
             root_minimum: ByteSize(minimum),
             architecture: "amd64",
@@ -185,7 +221,7 @@ mod tests {
     }
 
     fn plan(disk: u64, sector: u64, wanted: Wanted<'_>) -> Result<Layout> {
-        Layout::plan(disk, sector, wanted, [Guid::from_table([1; 16]); 3])
+        Layout::plan(disk, sector, wanted, [Guid::from_table([1; 16]); 5])
     }
 
     #[test]

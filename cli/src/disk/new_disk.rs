@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use bootwright_core::{
     Effect, Error, IoContext, Result,
-    context::{OfflineRoot, PartitionIdentity},
+    context::{BootDisk, OfflineRoot, PartitionIdentity},
     fs::{Faults, Root},
     registry::Verity,
 };
@@ -27,6 +27,7 @@ use super::{
 /// Label of the root file system and of the EFI system partition (FAT labels have at most eleven letters).
 const ROOT_LABEL: &str = "root";
 const ESP_LABEL: &str = "EFI-SYSTEM";
+const BOOT_LABEL: &str = "BOOT";
 
 /// What to make of a disk.
 #[derive(Debug, Clone)]
@@ -35,6 +36,8 @@ pub struct DiskRequest<'a> {
     pub wanted: Wanted<'a>,
     /// Type of the root file system.
     pub filesystem: &'a str,
+    /// Type of the separate boot file system; it is made if `wanted` has a size for it.
+    pub boot_filesystem: &'a str,
     /// Arguments for its `mkfs`, from the storage backend.
     pub mkfs_args: Vec<String>,
     /// Whether what is there may be overwritten.
@@ -48,6 +51,7 @@ pub struct CheckedDisk {
     contents: Contents,
     layout: Layout,
     filesystem: String,
+    boot_filesystem: String,
     mkfs_args: Vec<String>,
     root_uuid: Guid,
 }
@@ -61,8 +65,11 @@ impl CheckedDisk {
     pub fn check(path: &Path, request: DiskRequest<'_>) -> Result<Self> {
         let maker = filesystem::root_maker(request.filesystem)?;
         tool::require(&["wipefs", "sfdisk", "blkid", "losetup", "mkfs.vfat", maker])?;
+        if let Some(size) = request.wanted.boot {
+            tool::require(&[filesystem::boot_maker(request.boot_filesystem, size)?])?;
+        }
         let target = Target::open(path)?;
-        let guids = [Guid::random()?, Guid::random()?, Guid::random()?];
+        let guids = [Guid::random()?, Guid::random()?, Guid::random()?, Guid::random()?, Guid::random()?];
         let layout = Layout::plan(target.bytes(), target.sector(), request.wanted, guids)?;
         let contents = Contents::of(target.path())?;
         if !request.wipe {
@@ -70,7 +77,8 @@ impl CheckedDisk {
         }
         let root_uuid = Guid::random()?;
         let (filesystem, mkfs_args) = (request.filesystem.to_owned(), request.mkfs_args);
-        Ok(Self { target, contents, layout, filesystem, mkfs_args, root_uuid })
+        let boot_filesystem = request.boot_filesystem.to_owned();
+        Ok(Self { target, contents, layout, filesystem, boot_filesystem, mkfs_args, root_uuid })
     }
 
     /// The disk's or image file's path.
@@ -119,14 +127,28 @@ impl CheckedDisk {
         let root_mount = Mount::new(node, &root_at, &self.filesystem, MountFlags::empty(), "")?;
         let esp_bytes = self.layout.esp.identity.size * self.target.sector();
         let esp_mount = EspMount::new(esp_device.node(), &esp_at, esp_bytes)?;
+        let boot = match &self.layout.boot {
+            Some(planned) => {
+                Some(BootFilesystem::make(&self.target, &planned.identity, &self.boot_filesystem, &folder)?)
+            }
+            None => None,
+        };
+        let disk = BootDisk {
+            path: path.to_owned(),
+            sector: self.target.sector(),
+            bios_boot: self.layout.bios_boot.as_ref().map(|planned| planned.identity),
+        };
         Ok(MountedTarget {
             root: Root::open(&root_at, Faults::none())?,
             esp: Root::open(&esp_at, Faults::none())?,
+            boot,
+            disk,
             esp_mount,
             root_mount,
             offline: OfflineTarget {
                 root_device,
                 esp_device,
+                boot_device: None,
                 _folder: folder,
                 scratch: tempfile::tempdir().context_io(|| "make a temporary folder".into())?,
                 filesystem: self.filesystem,
@@ -143,7 +165,7 @@ fn check_table(target: &Target, layout: &Layout) -> Result<()> {
     let table = gpt::read(target.handle(), target.sector())?.ok_or_else(|| {
         Error::integrity(format!("{} has no partition table after sfdisk", target.path().display()))
     })?;
-    for planned in [&layout.esp, &layout.root] {
+    for planned in layout.partitions() {
         let found = gpt::find(&table, planned.identity.guid)?;
         if found.identity != planned.identity {
             return Err(Error::integrity(format!(
@@ -155,12 +177,57 @@ fn check_table(target: &Target, layout: &Layout) -> Result<()> {
     Ok(())
 }
 
+/// The separate boot partition, mounted.
+#[derive(Debug)]
+struct BootFilesystem {
+    root: Root,
+    mount: BootMount,
+    device: PartitionDevice,
+}
+
+#[derive(Debug)]
+enum BootMount {
+    Fat(EspMount),
+    Other(Mount),
+}
+
+impl BootFilesystem {
+    fn make(
+        target: &Target,
+        identity: &PartitionIdentity,
+        filesystem: &str,
+        folder: &MountFolder,
+    ) -> Result<Self> {
+        let device = PartitionDevice::of(target, identity)?;
+        filesystem::make_boot(device.node(), filesystem, BOOT_LABEL)?;
+        let at = folder.sub("xbootldr")?;
+        let mount = if filesystem == "vfat" {
+            BootMount::Fat(EspMount::new(device.node(), &at, identity.size * target.sector())?)
+        } else {
+            BootMount::Other(Mount::new(device.node(), &at, filesystem, MountFlags::empty(), "")?)
+        };
+        Ok(Self { root: Root::open(&at, Faults::none())?, mount, device })
+    }
+
+    fn finish(self) -> Result<PartitionDevice> {
+        self.root.sync_filesystem()?;
+        drop(self.root);
+        match self.mount {
+            BootMount::Fat(mount) => mount.finish()?,
+            BootMount::Other(mount) => mount.unmount()?,
+        }
+        Ok(self.device)
+    }
+}
+
 /// A disk made by [`CheckedDisk::write`], mounted in a private place. Dropping it releases everything.
 #[derive(Debug)]
 pub struct MountedTarget {
     // Fields are dropped in this order: open folders, mounts, then what they lie on.
     root: Root,
     esp: Root,
+    boot: Option<BootFilesystem>,
+    disk: BootDisk,
     esp_mount: EspMount,
     root_mount: Mount,
     offline: OfflineTarget,
@@ -177,6 +244,16 @@ impl MountedTarget {
     /// The EFI system partition. Every clone must be gone before [`MountedTarget::finish`].
     pub fn esp(&self) -> &Root {
         &self.esp
+    }
+
+    /// The separate boot partition. Every clone must be gone before [`MountedTarget::finish`].
+    pub fn xbootldr(&self) -> Option<&Root> {
+        self.boot.as_ref().map(|boot| &boot.root)
+    }
+
+    /// The whole disk.
+    pub fn disk(&self) -> BootDisk {
+        self.disk.clone()
     }
 
     /// Which partition the ESP is.
@@ -204,12 +281,13 @@ impl MountedTarget {
     /// # Errors
     /// `Busy` if a file or folder is still open; `Integrity` if the ESP does not read back as written. All is released then, too.
     pub fn finish(self) -> Result<OfflineTarget> {
-        let Self { root, esp, esp_mount, root_mount, offline, .. } = self;
+        let Self { root, esp, boot, esp_mount, root_mount, mut offline, .. } = self;
         let unmounted = (|| {
             root.sync_filesystem()?;
             esp.sync_filesystem()?;
             drop((root, esp));
             esp_mount.finish()?;
+            offline.boot_device = boot.map(BootFilesystem::finish).transpose()?;
             root_mount.unmount()?;
             offline.check_unmounted()
         })();
@@ -223,6 +301,7 @@ impl MountedTarget {
 pub struct OfflineTarget {
     root_device: PartitionDevice,
     esp_device: PartitionDevice,
+    boot_device: Option<PartitionDevice>,
     _folder: MountFolder,
     scratch: tempfile::TempDir,
     filesystem: String,
@@ -245,8 +324,9 @@ impl OfflineTarget {
         self.target.path()
     }
 
-    fn nodes(&self) -> [PathBuf; 2] {
-        [self.root_device.node().to_owned(), self.esp_device.node().to_owned()]
+    fn nodes(&self) -> Vec<PathBuf> {
+        let devices = [&self.root_device, &self.esp_device].into_iter().chain(&self.boot_device);
+        devices.map(|device| device.node().to_owned()).collect()
     }
 
     fn check_unmounted(&self) -> Result<()> {
@@ -269,6 +349,7 @@ impl OfflineTarget {
         self.check_unmounted()?;
         self.root_device.sync()?;
         self.esp_device.sync()?;
+        self.boot_device.iter().try_for_each(PartitionDevice::sync)?;
         let what = || format!("sync {}", self.target.path().display());
         self.target.handle().sync_all().context_io(what)
     }

@@ -107,7 +107,8 @@ fn mount_once(node: &Path, at: &Path, flags: MountFlags) -> Result<Mount> {
     // An extended boot loader partition may have any file system that its loader reads.
     match fat {
         Err(error) if error.kind() != ErrorKind::Busy => {
-            Mount::new(node, at, "ext4", flags, "").map_err(|_| error)
+            let mut others = ["ext4", "xfs", "btrfs"].into_iter();
+            others.find_map(|kind| Mount::new(node, at, kind, flags, "").ok()).ok_or(error)
         }
         other => other,
     }

@@ -8,7 +8,7 @@ use std::{path::Path, sync::Arc};
 
 use bootwright_core::{
     IoContext, Result,
-    context::PartitionIdentity,
+    context::{BootDisk, Firmware, PartitionIdentity},
     efi::{AbsentVariables, EfiVariables, EfivarFs},
     fs::{Faults, Root},
     model::KernelCmdline,
@@ -38,6 +38,10 @@ pub struct Machine {
     pub xbootldr: Option<Root>,
     /// Which partition the ESP is, if known.
     pub esp_partition: Option<PartitionIdentity>,
+    /// The disk that the ESP is on, if known.
+    pub disk: Option<BootDisk>,
+    /// What starts the loader.
+    pub firmware: Firmware,
     /// The firmware's variables.
     pub efi: Arc<dyn EfiVariables>,
     /// What the running kernel was started with; empty for a system on another disk.
@@ -67,6 +71,8 @@ impl Machine {
             esp: Root::open(esp, Faults::none())?,
             xbootldr: None,
             esp_partition: None,
+            disk: None,
+            firmware: Firmware::Either,
             efi: Arc::new(AbsentVariables),
             cmdline: KernelCmdline::new(),
             boot_id: boot_id()?,
@@ -84,6 +90,11 @@ pub fn firmware() -> Arc<dyn EfiVariables> {
             Arc::new(AbsentVariables)
         }
     }
+}
+
+/// What started this machine. Linux shows a folder of the firmware only if that is UEFI.
+pub fn firmware_kind() -> Firmware {
+    if Path::new("/sys/firmware/efi").is_dir() { Firmware::Uefi } else { Firmware::Bios }
 }
 
 /// Names the present boot of the kernel (`/proc/sys/kernel/random/boot_id`).

@@ -9,8 +9,8 @@ use bootwright_core::{
 };
 use rustix::{fs::StatVfsMountFlags, mount::MountFlags};
 
-use super::{Access, Machine, Mounts, boot_id, esp, firmware};
-use crate::disk::{folder::MountFolder, mount::is_mount_point};
+use super::{Access, Machine, Mounts, boot_id, esp, firmware, firmware_kind};
+use crate::disk::{folder::MountFolder, identify::boot_disk, mount::is_mount_point};
 
 impl Machine {
     /// The running system, or `None` if nothing is mounted at `sysroot`: it has no physical root apart from its own then, and is none of ours.
@@ -42,6 +42,8 @@ impl Machine {
             esp: Root::open(&esp_at, Faults::none())?,
             xbootldr,
             esp_partition: Some(found.esp.partition.identity),
+            disk: Some(boot_disk(&found.esp)?),
+            firmware: firmware_kind(),
             efi,
             cmdline: running_cmdline()?,
             boot_id: boot_id()?,

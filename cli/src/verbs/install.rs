@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use bootwright_core::{
     Effect, Error, IoContext, Result,
-    context::{BackendContext, BootContext, PartitionIdentity, Sealing},
+    context::{BackendContext, BootContext, BootDisk, Firmware, PartitionIdentity, Sealing},
     efi::{AbsentVariables, EfiVariables},
     engine::{Engine, InstallRequest, Parts, StateStore, SystemRecord},
     fs::Root,
@@ -43,7 +43,10 @@ struct Choice<'a> {
 struct Place {
     root: Root,
     esp: Root,
+    xbootldr: Option<Root>,
     esp_partition: Option<PartitionIdentity>,
+    disk: Option<BootDisk>,
+    firmware: Firmware,
     filesystem: String,
     root_uuid: String,
     efi: Arc<dyn EfiVariables>,
@@ -65,10 +68,11 @@ pub fn to_disk(context: &Context<'_>, options: &ToDisk) -> Result<()> {
     if !disk.contents().is_empty() {
         choice.say(format!("this is overwritten:\n{}", disk.contents()));
     }
-    let efi = choice.firmware(disk.kind() == TargetKind::ImageFile);
+    let elsewhere = disk.kind() == TargetKind::ImageFile;
+    let (efi, firmware) = (choice.firmware(elsewhere), choice.firmware_kind(elsewhere));
     let mounted = disk.write()?;
     let deployment =
-        choice.install(place(&mounted, efi)).map_err(|error| incomplete(error, &options.target))?;
+        choice.install(place(&mounted, efi, firmware)).map_err(|error| incomplete(error, &options.target))?;
     choice.finish_disk(mounted).map_err(|error| incomplete(error, &options.target))?;
     print(&format!(
         "Installed {} on {} as deployment {deployment}.",
@@ -89,7 +93,10 @@ pub fn to_filesystem(context: &Context<'_>, options: &ToFilesystem) -> Result<()
     let deployment = choice.install(Place {
         root: target.root,
         esp: target.esp,
+        xbootldr: None,
         esp_partition: target.esp_partition,
+        disk: target.disk,
+        firmware: choice.firmware_kind(false),
         filesystem,
         root_uuid: target.root_uuid,
         efi: choice.firmware(false),
@@ -108,10 +115,13 @@ pub fn to_filesystem(context: &Context<'_>, options: &ToFilesystem) -> Result<()
 }
 
 /// A disk that is unmounted at the end: a backend may finish its store then, if it knows how.
-fn place(mounted: &MountedTarget, efi: Arc<dyn EfiVariables>) -> Place {
+fn place(mounted: &MountedTarget, efi: Arc<dyn EfiVariables>, firmware: Firmware) -> Place {
     Place {
         root: mounted.root().clone(),
         esp: mounted.esp().clone(),
+        xbootldr: mounted.xbootldr().cloned(),
+        disk: Some(mounted.disk()),
+        firmware,
         esp_partition: Some(mounted.esp_partition()),
         filesystem: mounted.filesystem().to_owned(),
         root_uuid: mounted.root_uuid(),
@@ -194,14 +204,19 @@ impl<'a> Choice<'a> {
             return Err(Error::invalid(format!("{} is not an image file", options.target.display()))
                 .with_hint("leave --via-loopback out for a disk; --disk-size makes an image file"));
         }
+        let boot_filesystem = self.boot_filesystem(options)?;
+        let has_bios = matches!(self.image.architecture.as_str(), "amd64" | "386");
         let request = DiskRequest {
             wanted: Wanted {
                 esp: options.esp_size,
+                boot: options.boot_partition,
+                bios_boot: has_bios && self.loader.partitions.bios_boot,
                 root: options.root_size,
                 root_minimum: self.root_minimum(),
                 architecture: &self.image.architecture,
             },
             filesystem,
+            boot_filesystem,
             mkfs_args: (self.backend.mkfs_args)(filesystem, self.verity),
             wipe: options.wipe,
         };
@@ -216,6 +231,26 @@ impl<'a> Choice<'a> {
     /// A system for another machine does not concern the firmware of this one.
     fn firmware(&self, elsewhere: bool) -> Arc<dyn EfiVariables> {
         if elsewhere || self.options.generic_image { Arc::new(AbsentVariables) } else { machine::firmware() }
+    }
+
+    fn firmware_kind(&self, elsewhere: bool) -> Firmware {
+        if elsewhere || self.options.generic_image { Firmware::Either } else { machine::firmware_kind() }
+    }
+
+    /// The type of a separate boot file system: as asked, or what the bootloader likes best.
+    fn boot_filesystem(&self, options: &'a ToDisk) -> Result<&'a str> {
+        let known = self.loader.partitions.boot_filesystems;
+        let asked = options.boot_filesystem.as_deref().or(known.first().copied()).unwrap_or_default();
+        if options.boot_partition.is_none() || known.contains(&asked) {
+            return Ok(asked);
+        }
+        let name = self.loader.name;
+        if known.is_empty() {
+            return Err(Error::unsupported(format!("{name} has no use for a boot partition of its own"))
+                .with_hint("leave --boot-partition out"));
+        }
+        Err(Error::unsupported(format!("{name} cannot read a boot file system of type {asked}"))
+            .with_hint(format!("it can read: {}", known.join(", "))))
     }
 
     fn install(&self, place: Place) -> Result<DeploymentId> {
@@ -254,10 +289,12 @@ impl<'a> Choice<'a> {
         };
         let loader = BootContext {
             esp: place.esp,
-            xbootldr: None,
+            xbootldr: place.xbootldr,
             sysroot: place.root.clone(),
             esp_partition: place.esp_partition,
             efi: place.efi,
+            disk: place.disk,
+            firmware: place.firmware,
         };
         Ok(Engine::new(Parts {
             backend: wrap::open_backend(self.backend, backend)?,

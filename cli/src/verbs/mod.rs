@@ -59,8 +59,10 @@ pub fn run(cli: Cli, settings: &Settings) -> Result<bool> {
 
 fn dispatch(context: &Context<'_>, command: Command) -> Result<bool> {
     match command {
-        Command::Install(InstallCommand::ToDisk(options)) => install::to_disk(context, &options)?,
-        Command::Install(InstallCommand::ToFilesystem(options)) => install::to_filesystem(context, &options)?,
+        Command::Install(command) => match &*command {
+            InstallCommand::ToDisk(options) => install::to_disk(context, options)?,
+            InstallCommand::ToFilesystem(options) => install::to_filesystem(context, options)?,
+        },
         Command::Upgrade(options) => update::upgrade(context, &options)?,
         Command::Switch(options) => update::switch(context, &options)?,
         Command::Rollback(options) => update::rollback(context, &options)?,

@@ -84,6 +84,8 @@ fn boot_context(machine: &Machine) -> BootContext {
         sysroot: machine.sysroot.clone(),
         esp_partition: machine.esp_partition,
         efi: machine.efi.clone(),
+        disk: machine.disk.clone(),
+        firmware: machine.firmware,
     }
 }
 

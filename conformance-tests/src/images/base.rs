@@ -24,16 +24,18 @@ const CUSTOMIZE_HOOK: &str = include_str!("scripts/customize.sh");
 const SUITE: &str = "trixie";
 
 /// Files of packages that a test image does without: they double its size.
-const EXCLUDED: [&str; 16] = [
+const EXCLUDED: [&str; 18] = [
+    "/etc/grub.d/*",
     "/etc/kernel/postinst.d/dracut",
+    "/usr/lib/grub/*/monolithic/*",
     "/usr/lib/grub/i386-pc/*.image",
-    "/usr/lib/grub/x86_64-efi/monolithic/*",
     "/usr/share/grub/*",
     "/usr/lib/udev/hwdb.d/*",
     "/usr/share/bash-completion/*",
     "/usr/share/bug/*",
     "/usr/share/doc/*",
     "/usr/share/gcc/*",
+    "/usr/share/grub/*",
     "/usr/share/i18n/*",
     "/usr/share/info/*",
     "/usr/share/initramfs-tools/*",
@@ -47,9 +49,15 @@ const EXCLUDED: [&str; 16] = [
 /// fs-verity, overlayfs, virtio, vfat) at a tenth of the generic one's size.
 pub(super) fn default_packages() -> Vec<String> {
     let kernel = format!("linux-image-cloud-{}", oci_architecture());
-    let names = "dracut e2fsprogs grub-common grub-efi-amd64-bin grub-pc-bin kmod login mount ostree ostree-boot systemd systemd-boot-efi systemd-boot-tools \
+    let names = "dracut e2fsprogs kmod login mount ostree ostree-boot systemd systemd-boot-efi systemd-boot-tools \
                  systemd-sysv udev util-linux zstd";
-    names.split_whitespace().map(str::to_owned).chain([kernel]).collect()
+    let grub: &[&str] = match oci_architecture() {
+        "amd64" => &["grub-common", "grub-efi-amd64-bin", "grub-pc-bin"],
+        "arm64" => &["grub-common", "grub-efi-arm64-bin"],
+        _ => &[],
+    };
+    let names = names.split_whitespace().chain(grub.iter().copied());
+    names.map(str::to_owned).chain([kernel]).collect()
 }
 
 /// The base system in the cache.

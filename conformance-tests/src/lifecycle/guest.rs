@@ -18,6 +18,8 @@ pub const LONG: Duration = Duration::from_secs(600);
 #[derive(Debug)]
 pub struct Guest {
     vm: Vm,
+    /// Whether a disk with images is attached, to be mounted at each boot.
+    images: bool,
 }
 
 impl Guest {
@@ -36,10 +38,30 @@ impl Guest {
     /// # Errors
     /// As [`Guest::start`].
     pub fn attach(vm: Vm) -> Result<Self> {
-        let mut guest = Self { vm };
-        guest.vm.wait_ready(BOOT)?;
-        guest.vm.mount_folder(IMAGES_LABEL, COMMAND)?;
+        let mut guest = Self { vm, images: true };
+        guest.booted()?;
         Ok(guest)
+    }
+
+    /// A machine without a disk of images, which need not be on yet.
+    pub fn bare(vm: Vm) -> Self {
+        Self { vm, images: false }
+    }
+
+    /// Waits until the agent of a machine that was switched on is ready.
+    ///
+    /// # Errors
+    /// When it is not in time.
+    pub fn booted(&mut self) -> Result<()> {
+        self.vm.wait_ready(BOOT)?;
+        self.mount()
+    }
+
+    fn mount(&mut self) -> Result<()> {
+        if self.images {
+            self.vm.mount_folder(IMAGES_LABEL, COMMAND)?;
+        }
+        Ok(())
     }
 
     /// The machine itself.
@@ -97,7 +119,7 @@ impl Guest {
     /// When it is not in time.
     pub fn reboot(&mut self) -> Result<()> {
         self.vm.reboot_and_wait(BOOT).context("reboot")?;
-        self.vm.mount_folder(IMAGES_LABEL, COMMAND).map(drop)
+        self.mount()
     }
 
     /// Reboots, waits, and checks that `version` runs.

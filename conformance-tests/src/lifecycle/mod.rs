@@ -12,7 +12,7 @@ mod status;
 pub use guest::{BOOT, COMMAND, Guest, LONG};
 pub use install::{DISK_SIZE, Installation, install};
 pub use offline::{OfflineDisk, PLANTED};
-pub use site::{IMAGES_LABEL, ORIGIN, Site};
+pub use site::{IMAGES_LABEL, ORIGIN, Site, retagged};
 pub use status::GuestStatus;
 
 use crate::system::KernelFormat;

@@ -59,7 +59,19 @@ fn link_tree(from: &Path, to: &Path) -> Result<()> {
 /// Names the one image of a layout `latest`.
 fn retag(layout: &Path) -> Result<()> {
     let path = layout.join("index.json");
-    let mut index: serde_json::Value = serde_json::from_slice(&fs::read(&path)?)?;
+    let index = retagged(&fs::read(&path)?)?;
+    // The file is a hard link: replaced, not written through.
+    fs::remove_file(&path)?;
+    fs::write(&path, index)?;
+    Ok(())
+}
+
+/// The `index.json` of a layout with its one image named `latest`.
+///
+/// # Errors
+/// When it is not an index.
+pub fn retagged(index: &[u8]) -> Result<Vec<u8>> {
+    let mut index: serde_json::Value = serde_json::from_slice(index)?;
     let manifests = index.get_mut("manifests").and_then(serde_json::Value::as_array_mut);
     for manifest in manifests.context("an index without manifests")? {
         if let Some(manifest) = manifest.as_object_mut() {
@@ -69,8 +81,5 @@ fn retag(layout: &Path) -> Result<()> {
             }
         }
     }
-    // The file is a hard link: replaced, not written through.
-    fs::remove_file(&path)?;
-    fs::write(&path, serde_json::to_vec(&index)?)?;
-    Ok(())
+    Ok(serde_json::to_vec(&index)?)
 }

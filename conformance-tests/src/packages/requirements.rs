@@ -72,13 +72,21 @@ const DEBIAN_KEYS: &[&str] = &[
 ];
 
 /// Everything that is needed to build, compose images, and run the tests and the demo.
-pub const REQUIREMENTS: [Requirement; 23] = [
+pub const REQUIREMENTS: [Requirement; 25] = [
     program("pkg-config", "the build", "pkg-config", "pkgconf-pkg-config", "pkgconf"),
     files(&["/usr/include/openssl/ssl.h"], "the build", "libssl-dev", "openssl-devel", "openssl"),
     files(&["/usr/include/ostree-1/ostree.h"], "the build", "libostree-dev", "ostree-devel", "ostree"),
     files(&["/usr/include/zstd.h"], "the build", "libzstd-dev", "libzstd-devel", "zstd"),
     program("ostree", "tests of OSTree", "ostree", "ostree", "ostree"),
     program("grub-mkimage", "disks", "grub-common", "grub2-tools", "grub"),
+    files(
+        &["/usr/lib/grub/x86_64-efi/moddep.lst"],
+        "tests of GRUB",
+        "grub-efi-amd64-bin",
+        "grub2-efi-x64-modules",
+        "grub",
+    ),
+    files(&["/usr/lib/grub/i386-pc/moddep.lst"], "tests of GRUB", "grub-pc-bin", "grub2-pc-modules", "grub"),
     program("mmdebstrap", "composing images", "mmdebstrap", "mmdebstrap", "mmdebstrap"),
     program("arch-test", "composing images", "arch-test", "arch-test", "arch-test"),
     files(

@@ -19,6 +19,7 @@ mod fingerprint;
 mod image;
 mod seen;
 mod trouble;
+pub mod vm;
 pub mod world;
 
 pub use case::{Case, CaseFuture, CaseResult, Setting, Verdict};

@@ -122,7 +122,7 @@ impl Systems {
         let split = self.split(version)?;
         match format {
             KernelFormat::Split => Ok(split),
-            KernelFormat::Unified => self.unified(&split, version),
+            KernelFormat::Unified => self.unified(&split, version, None, &[]),
         }
     }
 
@@ -138,7 +138,7 @@ impl Systems {
         let split = derive(&base, &self.additions(version)?, &self.cache)?;
         match format {
             KernelFormat::Split => Ok(split),
-            KernelFormat::Unified => self.unified(&split, version),
+            KernelFormat::Unified => self.unified(&split, version, None, &[]),
         }
     }
 
@@ -197,12 +197,26 @@ impl Systems {
     }
 
     /// `image` with a UKI in place of the separate kernel; it names its root if the backend knows that beforehand.
-    fn unified(&self, image: &OciImage, version: &str) -> Result<OciImage> {
+    /// With `root`, it names that instead. `kargs` are further arguments.
+    ///
+    /// # Errors
+    /// When the image cannot be read or written, or the program does not tell its root.
+    pub fn unified(
+        &self,
+        image: &OciImage,
+        version: &str,
+        root: Option<KernelCmdline>,
+        kargs: &[String],
+    ) -> Result<OciImage> {
         let kver = image.kernel_version()?;
         let bare =
             derive(image, &Edits::new(&format!("{version}-bare")).without_split_kernel(&kver), &self.cache)?;
-        let root_args = if self.backend.sealed_ukis { self.root_args(&bare)? } else { KernelCmdline::new() };
-        let cmdline = image_arguments(image)?.merged_with(&root_args);
+        let root_args = match root {
+            Some(root) => root,
+            None if self.backend.sealed_ukis => self.root_args(&bare)?,
+            None => KernelCmdline::new(),
+        };
+        let cmdline = image_arguments(image)?.merged_with(&kargs.join(" ").parse()?).merged_with(&root_args);
         let uki = assemble(image, &kver, cmdline)?;
         derive(&bare, &Edits::new(version).unified(&kver, uki), &self.cache)
     }

@@ -27,6 +27,7 @@ pub struct VmBuilder {
     disks: Vec<Disk>,
     vars: Vars,
     firmware: Option<Firmware>,
+    bios: bool,
     processors: u32,
     memory_mib: u32,
     watchdog: bool,
@@ -41,6 +42,7 @@ impl VmBuilder {
             disks: Vec::new(),
             vars: Vars::Fresh,
             firmware: None,
+            bios: false,
             processors: 2,
             memory_mib: 1024,
             watchdog: false,
@@ -73,6 +75,13 @@ impl VmBuilder {
     #[must_use]
     pub fn firmware(mut self, firmware: Firmware) -> Self {
         self.firmware = Some(firmware);
+        self
+    }
+
+    /// Starts the machine by a BIOS instead of UEFI. It has no variables then.
+    #[must_use]
+    pub fn bios(mut self) -> Self {
+        self.bios = true;
         self
     }
 
@@ -119,7 +128,11 @@ impl VmBuilder {
     pub fn build(self) -> Result<Vm> {
         // What may be missing comes before the folder; later failures remove it, by way of the machine's own
         // clean-up.
-        let firmware = self.firmware.clone().map_or_else(Firmware::find, Ok)?;
+        let firmware = match &self.firmware {
+            _ if self.bios => None,
+            Some(firmware) => Some(firmware.clone()),
+            None => Some(Firmware::find()?),
+        };
         let accel = Accel::from_environment()?;
         let dir = self.make_dir()?;
         let settings = Settings {
@@ -127,14 +140,16 @@ impl VmBuilder {
             accel,
             processors: self.processors,
             memory_mib: self.memory_mib,
-            firmware_code: firmware.code.clone(),
+            firmware_code: firmware.as_ref().map(|firmware| firmware.code.clone()),
             drives: Vec::new(),
             watchdog: self.watchdog,
             extra: self.extra.clone(),
         };
         let mut vm = Vm::new(self.name.clone(), settings, self.folder.is_some());
-        let template = if let Vars::CopyOf(file) = &self.vars { file } else { &firmware.vars };
-        copy_vars(template, &dir)?;
+        if let Some(firmware) = &firmware {
+            let template = if let Vars::CopyOf(file) = &self.vars { file } else { &firmware.vars };
+            copy_vars(template, &dir)?;
+        }
         for (index, disk) in self.disks.iter().enumerate() {
             vm.add_drive(disk.prepare(&dir, index)?);
         }

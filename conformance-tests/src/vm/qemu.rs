@@ -25,7 +25,8 @@ pub(super) struct Settings {
     pub accel: Accel,
     pub processors: u32,
     pub memory_mib: u32,
-    pub firmware_code: PathBuf,
+    /// UEFI; QEMU's own BIOS without it.
+    pub firmware_code: Option<PathBuf>,
     pub drives: Vec<Drive>,
     pub watchdog: bool,
     pub extra: Vec<String>,
@@ -73,10 +74,11 @@ impl Settings {
         let mut command = host::command("qemu-system-x86_64");
         command.args(["-nodefaults", "-no-user-config", "-machine", "q35"]).args(self.accel.arguments());
         command.args(["-smp", &self.processors.to_string(), "-m", &self.memory_mib.to_string()]);
-        let code = escaped(&self.firmware_code);
-        command.arg("-drive").arg(format!("if=pflash,format=raw,unit=0,readonly=on,file={code}"));
-        let vars = escaped(&self.vars());
-        command.arg("-drive").arg(format!("if=pflash,format=raw,unit=1,file={vars}"));
+        if let Some(code) = &self.firmware_code {
+            let (code, vars) = (escaped(code), escaped(&self.vars()));
+            command.arg("-drive").arg(format!("if=pflash,format=raw,unit=0,readonly=on,file={code}"));
+            command.arg("-drive").arg(format!("if=pflash,format=raw,unit=1,file={vars}"));
+        }
         command.args(["-device", "virtio-rng-pci"]);
         if self.watchdog {
             command.args(["-device", "i6300esb", "-action", "watchdog=reset"]);
@@ -116,7 +118,7 @@ mod tests {
             accel: Accel::Tcg,
             processors: 2,
             memory_mib: 1024,
-            firmware_code: "/code.fd".into(),
+            firmware_code: Some("/code.fd".into()),
             drives: vec![drive("/a,b.img", false), drive("/c.img", true)],
             watchdog: true,
             extra: vec!["-name".into(), "x".into()],

@@ -62,6 +62,7 @@ pub struct FakeBackend {
     pub(super) images: FakeImages,
     pub(super) faults: Faults,
     pub(super) capabilities: BackendCapabilities,
+    pub(super) kernel_verifies: bool,
 }
 
 impl FakeBackend {
@@ -147,6 +148,13 @@ impl StorageBackend for FakeBackend {
     }
 
     async fn initialize(&self) -> Result<()> {
+        let can = self.capabilities;
+        if can.verified_root && !can.offline_seal && !self.kernel_verifies {
+            return Err(Error::unsupported(
+                "this kernel cannot verify reads, and the store cannot be sealed later",
+            )
+            .with_hint("install with --allow-missing-verity"));
+        }
         self.faults.before("make the fake store")?;
         self.locked().initialized = true;
         Ok(())

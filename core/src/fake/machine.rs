@@ -26,6 +26,7 @@ pub struct FakeMachine {
     pub(super) boots: u32,
     backend: BackendCapabilities,
     loader: BootloaderCapabilities,
+    kernel_verifies: bool,
 }
 
 impl FakeMachine {
@@ -54,7 +55,15 @@ impl FakeMachine {
             boots: 0,
             backend,
             loader,
+            kernel_verifies: true,
         })
+    }
+
+    /// The same on a host whose kernel cannot verify: a store that must be verified needs `offline_seal` there.
+    #[must_use]
+    pub fn on_a_kernel_without_verity(mut self) -> Self {
+        self.kernel_verifies = false;
+        self
     }
 
     /// Makes `reference` name `image`.
@@ -79,6 +88,7 @@ impl FakeMachine {
             images: self.images.clone(),
             faults: faults.clone(),
             capabilities: self.backend,
+            kernel_verifies: self.kernel_verifies,
         }
     }
 

@@ -10,7 +10,7 @@ use std::{
 use async_trait::async_trait;
 use bootwright_core::{
     Bootloader, Error, Result,
-    context::{BootContext, PartitionIdentity},
+    context::{BootContext, Firmware, PartitionIdentity},
     efi::{AbsentVariables, EfiVariables, MemoryVariables},
     fs::{Faults, Root},
     model::{
@@ -93,6 +93,8 @@ impl Machine {
             sysroot: root("root"),
             esp_partition: Some(PARTITION),
             efi,
+            disk: None,
+            firmware: Firmware::Uefi,
         }
     }
 

@@ -3,9 +3,23 @@
 //! A case is written as a delta: it asks the world what runs, and takes its versions from [`World::next_version`], so that it can
 //! run on a machine with any history.
 
+mod boot;
+mod crash;
+mod deployments;
+mod etc_merge;
+mod foreign;
+mod install;
+mod integrity;
+mod kernel;
 mod rollback;
+mod space;
+mod staging;
 pub mod steps;
+mod switch;
+mod trial;
+mod unsupported;
 mod upgrade;
+mod var;
 
 use super::{Case, World};
 
@@ -25,5 +39,24 @@ pub(crate) use case;
 
 /// Every case, in the order in which they run on a shared machine.
 pub fn all_cases() -> Vec<Case> {
-    [upgrade::CASES, rollback::CASES].concat()
+    [
+        install::CASES,
+        boot::CASES,
+        upgrade::CASES,
+        staging::CASES,
+        etc_merge::CASES,
+        var::CASES,
+        rollback::CASES,
+        switch::CASES,
+        deployments::CASES,
+        kernel::CASES,
+        trial::CASES,
+        foreign::CASES,
+        space::CASES,
+        unsupported::CASES,
+        unsupported::images::CASES,
+        integrity::CASES,
+        crash::CASES,
+    ]
+    .concat()
 }

@@ -1,10 +1,11 @@
 //! What many cases do first.
 
 use anyhow::{Context as _, ensure};
+use bootwright_core::ErrorKind;
 
 use crate::suite::{
-    Channel, InstallOptions, Running, SystemStatus, TestImage, UpgradeMode, Upgraded, Version, World,
-    is_version,
+    Channel, Fingerprint, InstallOptions, Refusal, Running, SeenEntry, SystemStatus, TestImage, UpgradeMode,
+    Upgraded, Version, World, is_version,
 };
 
 /// A good image of the next version, in the cell's kernel format. Not published yet.
@@ -101,4 +102,41 @@ pub async fn with_way_back(world: &mut dyn World) -> anyhow::Result<(Version, Ve
 pub fn shows(status: &SystemStatus, holds: bool, what: &str) -> anyhow::Result<()> {
     ensure!(holds, "status should show that {what}, but shows {status:#?}");
     Ok(())
+}
+
+/// Checks that a refusal is of this kind, and that nothing on the disk is different from `before`.
+///
+/// # Errors
+/// What is different.
+pub async fn nothing_changed(
+    world: &mut dyn World,
+    before: &Fingerprint,
+    refusal: &Refusal,
+    kind: ErrorKind,
+) -> anyhow::Result<()> {
+    ensure!(refusal.kind == kind, "refused as {}, not as {kind}: {}", refusal.kind, refusal.text);
+    before.unchanged(&world.fingerprint().await?, &format!("what was refused ({})", refusal.text))
+}
+
+/// Checks a file of the running system.
+///
+/// # Errors
+/// If it has another text, or is there although it should not be.
+pub async fn has(world: &mut dyn World, path: &str, text: Option<&str>, why: &str) -> anyhow::Result<()> {
+    let found = world.read(path).await?;
+    ensure!(found.as_deref() == text, "{path}: {why}: {text:?} is right, {found:?} was found");
+    Ok(())
+}
+
+/// Checks that no entry of ours lacks anything, and returns them, the default first.
+///
+/// # Errors
+/// What is missing.
+pub async fn whole_entries(world: &mut dyn World) -> anyhow::Result<Vec<SeenEntry>> {
+    let mut ours = world.entries().await?;
+    ours.retain(|entry| !entry.foreign);
+    ensure!(!ours.is_empty(), "there is no boot entry");
+    let broken: Vec<_> = ours.iter().filter(|entry| entry.problem.is_some()).collect();
+    ensure!(broken.is_empty(), "published entries are not whole: {broken:#?}");
+    Ok(ours)
 }

@@ -21,6 +21,7 @@ const ALL_LOADER: BootloaderCapabilities =
 /// Backends by name.
 const BACKENDS: &[(&str, BackendCapabilities)] = &[
     ("fake", ALL_BACKEND),
+    ("fake-sealed-at-once", BackendCapabilities { offline_seal: false, ..ALL_BACKEND }),
     (
         "fake-moving-root",
         BackendCapabilities {

@@ -1,16 +1,18 @@
 //! A world in memory.
 
-use std::any::Any;
+use std::{any::Any, sync::Arc};
 
 use anyhow::Context as _;
 use async_trait::async_trait;
 use bootwright_core::{
-    StorageBackend as _,
+    Error, StorageBackend as _,
     capability::{BackendCapabilities, BootloaderCapabilities},
     engine::{Engine, InstallRequest, SystemRecord, UpdateOutcome, UpdateRequest},
     fake::{FakeCheckpoint, FakeFlaw, FakeImage, FakeMachine},
     fs::Faults,
     model::{DeploymentId, ImageReference, Stateroot},
+    registry::{BackendPlugin, Verity},
+    wrap,
 };
 
 use crate::{
@@ -81,6 +83,20 @@ impl FakeWorld {
             return Err(anyhow::anyhow!("the backend does not recognise what boots").into());
         }
         Ok(self.read(NEVER_COMES_UP).await?.is_none())
+    }
+
+    /// What opening a real plugin does with this demand.
+    fn insist_on_verity(&self) -> Result<()> {
+        let plugin = BackendPlugin {
+            name: "fake",
+            summary: "in memory",
+            capabilities: self.backend,
+            detect: |_| Ok(false),
+            open: |_| Err(Error::internal("a fake is opened by its machine")),
+            mkfs_args: |_, _| Vec::new(),
+            seal_offline: |_| Ok(()),
+        };
+        Ok(wrap::check_verity(&plugin, Verity::Required)?)
     }
 
     async fn version_of(&self, id: &DeploymentId) -> Result<Version> {
@@ -162,6 +178,9 @@ impl World for FakeWorld {
     }
 
     async fn install(&mut self, options: &InstallOptions) -> Result<()> {
+        if options.require_verity {
+            self.insist_on_verity()?;
+        }
         let image = reference(Channel::MAIN)?;
         let request = InstallRequest {
             origin: image.clone(),
@@ -308,10 +327,13 @@ impl World for FakeWorld {
     }
 
     async fn ask_plugin(&mut self, call: PluginCall) -> Result<()> {
-        let backend =
-            bootwright_core::wrap::backend("fake", std::sync::Arc::new(self.machine.backend(&self.faults)));
-        let loader =
-            bootwright_core::wrap::loader("fake", std::sync::Arc::new(self.machine.loader(&self.faults)));
+        if matches!(call, PluginCall::VerifiedStore | PluginCall::OfflineSeal) {
+            self.insist_on_verity()?;
+            let elsewhere = FakeMachine::with(self.backend, self.loader)?.on_a_kernel_without_verity();
+            return Ok(elsewhere.backend(&Faults::none()).initialize().await?);
+        }
+        let backend = wrap::backend("fake", Arc::new(self.machine.backend(&self.faults)));
+        let loader = wrap::loader("fake", Arc::new(self.machine.loader(&self.faults)));
         calls::ask(&*backend, &*loader, call).await
     }
 

@@ -1,0 +1,147 @@
+//! GRUB's own program, made of the modules in a deployment's tree.
+
+use std::io::Read as _;
+
+use bootwright_core::{
+    Error, ErrorKind, IoContext, Result,
+    fs::{Faults, ReplaceStyle, Root},
+    process::Tool,
+    tree::TreeReader,
+};
+
+use crate::menu::FOLDER;
+
+/// What every program has built in. It loads nothing later: modules on disk could belong to another version.
+const MODULES: &str = "part_gpt part_msdos fat ext2 btrfs xfs search search_fs_file configfile normal linux echo test \
+                       regexp loadenv sleep reboot halt serial terminal password_pbkdf2 minicmd ls cat true";
+/// Not every version has these.
+const OPTIONAL: &str = "bli efi_gop all_video font";
+/// Text in the early configuration, by which our programs are told from those of others.
+pub const OURS: &[u8] = b"bw_loader='bootwright-grub'";
+/// Finds our configuration: on the partition that GRUB was started from if it is there. GRUB's rescue parser reads this, which knows neither
+/// comments nor `if`.
+const EARLY: &str = "set bw_loader='bootwright-grub'\n\
+                     search --no-floppy --file --set=root --hint \"$root\" /EFI/bootwright/grub.cfg\n\
+                     set prefix=($root)/EFI/bootwright\n";
+/// Modules take a few megabytes; a larger file is none.
+const FILE_LIMIT: u64 = 8 << 20;
+
+/// One of GRUB's platforms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Platform {
+    /// Its name (`x86_64-efi`).
+    pub name: &'static str,
+    /// Debian's package with its modules.
+    pub debian: &'static str,
+    /// Fedora's.
+    pub fedora: &'static str,
+    /// Modules besides those of all platforms.
+    modules: &'static str,
+}
+
+/// UEFI on the architecture of this program; `None` if GRUB does not know it.
+pub fn uefi() -> Option<Platform> {
+    let (name, debian, fedora) = match std::env::consts::ARCH {
+        "x86_64" => ("x86_64-efi", "grub-efi-amd64-bin", "grub2-efi-x64-modules"),
+        "x86" => ("i386-efi", "grub-efi-ia32-bin", "grub2-efi-ia32-modules"),
+        "aarch64" => ("arm64-efi", "grub-efi-arm64-bin", "grub2-efi-aa64-modules"),
+        "riscv64" => ("riscv64-efi", "grub-efi-riscv64-bin", "grub2-efi-riscv64-modules"),
+        _ => return None,
+    };
+    Some(Platform { name, debian, fedora, modules: "chain" })
+}
+
+/// BIOS; `None` on architectures that have none.
+pub fn bios() -> Option<Platform> {
+    matches!(std::env::consts::ARCH, "x86_64" | "x86").then_some(Platform {
+        name: "i386-pc",
+        debian: "grub-pc-bin",
+        fedora: "grub2-pc-modules",
+        modules: "biosdisk",
+    })
+}
+
+impl Platform {
+    fn folder(&self) -> String {
+        format!("usr/lib/grub/{}", self.name)
+    }
+
+    /// Whether the tree has its modules.
+    ///
+    /// # Errors
+    /// As reading the tree fails.
+    pub async fn is_in(&self, tree: &dyn TreeReader) -> Result<bool> {
+        Ok(tree.open(&format!("{}/kernel.img", self.folder())).await?.is_some())
+    }
+
+    /// The error of a tree without them.
+    pub fn missing(&self) -> Error {
+        Error::not_found(format!("the image has no GRUB modules for {} (/{})", self.name, self.folder()))
+            .with_hint(format!(
+                "install the package {} (Debian) or {} (Fedora) in the image",
+                self.debian, self.fedora
+            ))
+    }
+
+    /// One file of the platform, out of the tree.
+    ///
+    /// # Errors
+    /// `NotFound` if the tree lacks it.
+    pub async fn file(&self, tree: &dyn TreeReader, name: &str) -> Result<Vec<u8>> {
+        read(tree, &format!("{}/{name}", self.folder())).await?.ok_or_else(|| self.missing())
+    }
+
+    /// Makes the program. `prefix` is where GRUB looks for its configuration if the early one fails.
+    ///
+    /// # Errors
+    /// `NotFound` if the tree lacks the modules, or this system `grub-mkimage`, naming the package that has it; `Io` with what that program says.
+    pub async fn make(&self, tree: &dyn TreeReader, prefix: &str) -> Result<Vec<u8>> {
+        let scratch = tempfile::tempdir().context_io(|| "make a temporary folder".to_owned())?;
+        let work = Root::open(scratch.path(), Faults::none())?;
+        let present: Vec<String> = tree.list(&self.folder()).await?;
+        for name in present.iter().filter(|name| is_part(name)) {
+            work.replace(name, &self.file(tree, name).await?, ReplaceStyle::Relaxed)?;
+        }
+        work.replace("early.cfg", EARLY.as_bytes(), ReplaceStyle::Relaxed)?;
+        let optional = OPTIONAL.split(' ').filter(|name| work.exists(&format!("{name}.mod")));
+        let modules = MODULES.split_whitespace().chain(self.modules.split(' ')).chain(optional);
+        let modules: Vec<String> = modules.map(str::to_owned).collect();
+        let at = |name: &str| scratch.path().join(name).into_os_string();
+        let arguments = |program: &str| {
+            let tool = Tool::new(program).package("grub-common").fedora_package("grub2-tools-minimal");
+            let tool = tool.arg("-d").arg(scratch.path()).args(["-O", self.name, "-p", prefix]);
+            tool.arg("-c").arg(at("early.cfg")).arg("-o").arg(at("program")).args(&modules)
+        };
+        match arguments("grub-mkimage").run().await {
+            Err(error) if error.kind() == ErrorKind::Unsupported => {
+                // Fedora's name. A system with neither keeps the program that it has.
+                arguments("grub2-mkimage").run().await.map_err(|second| match second.kind() {
+                    ErrorKind::Unsupported => Error::not_found("no grub-mkimage is installed here")
+                        .with_hint(error.hint().unwrap_or_default().to_owned()),
+                    _ => second,
+                })?;
+            }
+            other => drop(other?),
+        }
+        work.read("program")?.ok_or_else(|| Error::internal("grub-mkimage made no file"))
+    }
+}
+
+/// The prefix of the UEFI program: the device is the one that it was started from.
+pub fn uefi_prefix() -> String {
+    format!("/{FOLDER}")
+}
+
+fn is_part(name: &str) -> bool {
+    [".mod", ".img", ".lst"].iter().any(|end| name.ends_with(end))
+}
+
+async fn read(tree: &dyn TreeReader, path: &str) -> Result<Option<Vec<u8>>> {
+    let Some(reader) = tree.open(path).await? else { return Ok(None) };
+    let mut bytes = Vec::new();
+    reader.take(FILE_LIMIT + 1).read_to_end(&mut bytes).context_io(|| format!("read {path} of the image"))?;
+    if bytes.len() as u64 > FILE_LIMIT {
+        return Err(Error::invalid(format!("{path} in the image is larger than 8 MiB")));
+    }
+    Ok(Some(bytes))
+}

@@ -1,0 +1,49 @@
+//! What firmware and loader find.
+
+use anyhow::{Context as _, ensure};
+
+use super::{
+    World, case,
+    steps::{upgrade, whole_entries, with_way_back},
+};
+use crate::suite::{Case, CaseResult};
+
+pub(super) const CASES: &[Case] = &[
+    case!("boot::the_first_entry_is_what_runs", ["BW-405"], [], Running, first_entry_runs),
+    case!("boot::every_entry_is_whole", ["BW-004"], [], Running, entries_are_whole),
+    case!("boot::a_rollback_reorders_the_entries", ["BW-002", "BW-405"], [], Running, rollback_reorders),
+];
+
+async fn first_entry_runs(world: &mut dyn World) -> CaseResult {
+    upgrade(world).await?;
+    let entries = whole_entries(world).await?;
+    let first = entries.first().context("an entry")?;
+    let effective = world.cmdline().await?;
+    let missing: Vec<_> = first
+        .cmdline
+        .split_whitespace()
+        .filter(|word| !effective.split_whitespace().any(|other| other == *word))
+        .collect();
+    ensure!(missing.is_empty(), "{missing:?} of the first entry is not in effect: {effective}");
+    Ok(())
+}
+
+async fn entries_are_whole(world: &mut dyn World) -> CaseResult {
+    with_way_back(world).await?;
+    let entries = whole_entries(world).await?;
+    ensure!(entries.len() >= 2, "the way back has no entry: {entries:?}");
+    Ok(())
+}
+
+async fn rollback_reorders(world: &mut dyn World) -> CaseResult {
+    with_way_back(world).await?;
+    let before = whole_entries(world).await?;
+    world.rollback().await?;
+    let after = whole_entries(world).await?;
+    let first = |entries: &[crate::suite::SeenEntry]| entries.first().map(|entry| entry.cmdline.clone());
+    ensure!(first(&before) != first(&after), "the same entry is first after a rollback: {after:?}");
+    ensure!(before.len() == after.len(), "a rollback made or removed entries: {before:?} {after:?}");
+    world.rollback().await?;
+    ensure!(first(&before) == first(&whole_entries(world).await?), "a second rollback does not undo it");
+    Ok(())
+}

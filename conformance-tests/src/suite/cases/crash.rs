@@ -1,0 +1,127 @@
+//! Power is cut before each change to the disk that a verb makes.
+
+use anyhow::{Context as _, ensure};
+
+use super::{
+    World, case,
+    steps::{next_image, stage, upgrade, whole_entries, with_way_back},
+};
+use crate::suite::{
+    Case, CaseResult, Channel, Demand, Property, Result, Tier, Trouble, UpgradeMode, Version,
+};
+
+const POINTS: Demand = Demand::Tier(Property::CrashPoints);
+
+macro_rules! sweep {
+    ($name:literal, $run:path) => {
+        case!($name, ["BW-001", "BW-002", "BW-003", "BW-004", "BW-005", "BW-401"], [POINTS], Own, $run)
+    };
+}
+
+pub(super) const CASES: &[Case] = &[
+    sweep!("crash::upgrade", during_upgrade),
+    sweep!("crash::shutdown", during_shutdown),
+    sweep!("crash::first_boot_of_a_new_deployment", during_confirmation),
+    sweep!("crash::rollback", during_rollback),
+    sweep!("crash::gc", during_gc),
+];
+
+/// What is interrupted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verb {
+    Upgrade,
+    Shutdown,
+    Confirm,
+    Rollback,
+    Gc,
+}
+
+impl Verb {
+    async fn run(self, world: &mut dyn World) -> Result<()> {
+        match self {
+            Self::Upgrade => world.upgrade(UpgradeMode::Stage).await.map(drop),
+            Self::Shutdown | Self::Confirm => world.reboot().await.map(drop),
+            Self::Rollback => world.rollback().await,
+            Self::Gc => world.gc().await,
+        }
+    }
+}
+
+/// How many points of one verb are tried: all where that is cheap, else some that are spread evenly.
+fn points(world: &dyn World, count: u64) -> Vec<u64> {
+    const FEW: u64 = 10;
+    if world.tier() == Tier::Fakes || count <= FEW {
+        return (0..count).collect();
+    }
+    (0..FEW).map(|step| step * (count - 1) / (FEW - 1)).collect()
+}
+
+/// Counts the changes of a verb, then stops before each in turn and looks what is left. Only `may_run` may run after the cut.
+async fn sweep(world: &mut dyn World, verb: Verb, may_run: &[Version]) -> CaseResult {
+    let start = world.checkpoint().await?;
+    world.stop_before(None).await?;
+    verb.run(world).await.context("without a cut")?;
+    let count = world.mutations().await?;
+    ensure!(count > 0, "{verb:?} changes nothing");
+    for point in points(world, count) {
+        world.restore(&*start).await?;
+        world.stop_before(Some(point)).await?;
+        match verb.run(world).await {
+            Ok(()) | Err(Trouble::Refused(_)) => {}
+            Err(other) => return Err(other.into()),
+        }
+        let what = format!("{verb:?} stopped before change {point} of {count}");
+        after_the_cut(world, may_run).await.with_context(|| what)?;
+    }
+    Ok(())
+}
+
+async fn after_the_cut(world: &mut dyn World, may_run: &[Version]) -> CaseResult {
+    let running = world.power_cut().await.context("boot after the cut")?;
+    ensure!(may_run.contains(&running.version), "{} runs, one of {may_run:?} should", running.version);
+    whole_entries(world).await?;
+    let findings = world.fsck().await?;
+    ensure!(findings.problems.is_empty(), "fsck complains: {findings:#?}");
+    // Whatever was left half-done must not be in the way.
+    upgrade(world).await.context("the next upgrade")?;
+    let status = world.status().await?;
+    ensure!(status.interrupted.is_none(), "the interruption was not recovered: {status:#?}");
+    whole_entries(world).await.map(drop)
+}
+
+async fn during_upgrade(world: &mut dyn World) -> CaseResult {
+    let (_, now) = with_way_back(world).await?;
+    let image = next_image(world).kernel("of the upgrade");
+    world.publish(Channel::MAIN, &image).await?;
+    sweep(world, Verb::Upgrade, &[now]).await
+}
+
+async fn during_shutdown(world: &mut dyn World) -> CaseResult {
+    let (_, now) = with_way_back(world).await?;
+    let image = next_image(world).kernel("of the upgrade");
+    stage(world, &image).await?;
+    sweep(world, Verb::Shutdown, &[now, image.version]).await
+}
+
+/// The boot was good; confirming it and cleaning up is interrupted.
+async fn during_confirmation(world: &mut dyn World) -> CaseResult {
+    let (before, now) = with_way_back(world).await?;
+    world.rollback().await?;
+    sweep(world, Verb::Confirm, &[before, now]).await
+}
+
+async fn during_rollback(world: &mut dyn World) -> CaseResult {
+    let (before, now) = with_way_back(world).await?;
+    let image = next_image(world);
+    stage(world, &image).await?;
+    sweep(world, Verb::Rollback, &[before, now]).await
+}
+
+async fn during_gc(world: &mut dyn World) -> CaseResult {
+    let (first, _) = with_way_back(world).await?;
+    let id = world.status().await?.of(first).context("the way back")?.id.clone();
+    world.set_pinned(&id, true).await?;
+    let now = upgrade(world).await?.version;
+    world.set_pinned(&id, false).await?;
+    sweep(world, Verb::Gc, &[now]).await
+}

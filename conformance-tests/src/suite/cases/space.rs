@@ -1,0 +1,56 @@
+//! Little room for boot files.
+
+use anyhow::ensure;
+use bootwright_core::ErrorKind;
+
+use super::{
+    World, case,
+    steps::{install, next_image, nothing_changed, reboot_into, shows, stage, upgrade, with_way_back},
+};
+use crate::suite::{
+    Case, CaseResult, Channel, Demand, InstallOptions, Property, UpgradeMode, is_version, refused,
+};
+
+const LITTLE_ROOM: Demand = Demand::Tier(Property::LittleRoom);
+
+pub(super) const CASES: &[Case] = &[
+    case!("space::the_way_back_gives_way", ["BW-113"], [LITTLE_ROOM], Own, way_back_gives_way),
+    case!(
+        "space::too_little_is_refused_with_the_numbers",
+        ["BW-114", "BW-404"],
+        [LITTLE_ROOM, Demand::Tier(Property::Fingerprints)],
+        Blank,
+        refused_with_numbers
+    ),
+];
+
+async fn way_back_gives_way(world: &mut dyn World) -> CaseResult {
+    let other_kernel = next_image(world).kernel("of the way back");
+    super::steps::upgrade_to(world, &other_kernel).await?;
+    let (before, now) = with_way_back(world).await?;
+    world.leave_room_for(Some(0)).await?;
+    let image = next_image(world).kernel("that needs room");
+    stage(world, &image).await?;
+    reboot_into(world, image.version).await?;
+    let status = world.status().await?;
+    shows(&status, status.of(before).is_none(), "the old way back is gone")?;
+    shows(&status, is_version(status.rollback.as_ref(), now), "what ran before is the way back")?;
+    world.leave_room_for(None).await?;
+    upgrade(world).await.map(drop)
+}
+
+async fn refused_with_numbers(world: &mut dyn World) -> CaseResult {
+    let running = install(world, &InstallOptions::default()).await?;
+    world.leave_room_for(Some(0)).await?;
+    let image = next_image(world).kernel("that does not fit");
+    world.publish(Channel::MAIN, &image).await?;
+    let before = world.fingerprint().await?;
+    let refusal = refused(world.upgrade(UpgradeMode::Stage).await)?;
+    nothing_changed(world, &before, &refusal, ErrorKind::NoSpace).await?;
+    let numbers = refusal.text.split(|c: char| !c.is_ascii_digit()).filter(|part| !part.is_empty()).count();
+    ensure!(numbers >= 2, "the refusal has no numbers: {}", refusal.text);
+    let rebooted = world.reboot().await?;
+    ensure!(rebooted == running, "{rebooted:?} runs");
+    world.leave_room_for(None).await?;
+    super::steps::upgrade_to(world, &image).await.map(drop)
+}

@@ -1,0 +1,96 @@
+//! Between an upgrade and its reboot.
+
+use anyhow::ensure;
+
+use super::{
+    World, case,
+    steps::{next_image, reboot_into, shows, stage, upgrade, with_way_back},
+};
+use crate::suite::{Case, CaseResult, Channel, Demand, Property, UpgradeMode, Upgraded, is_version};
+
+pub(super) const CASES: &[Case] = &[
+    case!(
+        "staging::check_writes_nothing",
+        ["BW-106"],
+        [Demand::Tier(Property::Fingerprints)],
+        Running,
+        check_writes_nothing
+    ),
+    case!("staging::a_download_waits_until_it_is_asked_for", ["BW-108"], [], Running, download_waits),
+    case!("staging::a_newer_image_replaces_what_is_staged", ["BW-101"], [], Running, newer_replaces),
+    case!(
+        "staging::a_power_cut_before_the_shutdown_boots_the_old_one",
+        ["BW-002", "BW-111", "BW-804"],
+        [],
+        Running,
+        missed_finalisation
+    ),
+    case!(
+        "staging::an_upgrade_works_after_a_missed_finalisation",
+        ["BW-111"],
+        [],
+        Running,
+        upgrade_after_missed
+    ),
+];
+
+async fn check_writes_nothing(world: &mut dyn World) -> CaseResult {
+    let image = next_image(world);
+    world.publish(Channel::MAIN, &image).await?;
+    let before = world.fingerprint().await?;
+    let outcome = world.upgrade(UpgradeMode::Check).await?;
+    ensure!(outcome == Upgraded::Available, "a new image was not noticed: {outcome:?}");
+    before.unchanged(&world.fingerprint().await?, "upgrade --check")?;
+    upgrade(world).await.map(drop)
+}
+
+async fn download_waits(world: &mut dyn World) -> CaseResult {
+    let before = world.running().await?.version;
+    let image = next_image(world);
+    world.publish(Channel::MAIN, &image).await?;
+    let outcome = world.upgrade(UpgradeMode::DownloadOnly).await?;
+    ensure!(outcome == Upgraded::Downloaded, "a download ended as {outcome:?}");
+    let status = world.status().await?;
+    shows(&status, status.on_hold && is_version(status.staged.as_ref(), image.version), "it waits")?;
+    reboot_into(world, before).await?;
+    let outcome = world.upgrade(UpgradeMode::Stage).await?;
+    ensure!(outcome == Upgraded::Staged, "what was downloaded was not released: {outcome:?}");
+    reboot_into(world, image.version).await.map(drop)
+}
+
+async fn newer_replaces(world: &mut dyn World) -> CaseResult {
+    let (skipped, wanted) = (next_image(world), next_image(world));
+    stage(world, &skipped).await?;
+    stage(world, &wanted).await?;
+    let status = world.status().await?;
+    shows(&status, is_version(status.staged.as_ref(), wanted.version), "the newer one is staged")?;
+    reboot_into(world, wanted.version).await?;
+    let status = world.status().await?;
+    shows(&status, status.of(skipped.version).is_none(), "the one that never ran is gone")
+}
+
+async fn missed_finalisation(world: &mut dyn World) -> CaseResult {
+    let (_, now) = with_way_back(world).await?;
+    let image = next_image(world);
+    stage(world, &image).await?;
+    world.write("etc/merge/before-the-cut", "local").await?;
+    let running = world.power_cut().await?;
+    ensure!(running.version == now, "{} runs after a power cut, {now} should", running.version);
+    let status = world.status().await?;
+    shows(&status, status.finalization_missed, "the finalisation was missed")?;
+    shows(&status, is_version(status.staged.as_ref(), image.version), "the deployment is still staged")?;
+    reboot_into(world, image.version).await?;
+    super::steps::has(world, "etc/merge/before-the-cut", Some("local"), "it is merged later").await?;
+    world.remove("etc/merge/before-the-cut").await?;
+    Ok(())
+}
+
+async fn upgrade_after_missed(world: &mut dyn World) -> CaseResult {
+    let image = next_image(world);
+    stage(world, &image).await?;
+    world.power_cut().await?;
+    upgrade(world).await?;
+    let status = world.status().await?;
+    shows(&status, status.of(image.version).is_none(), "the one that was missed is gone")?;
+    shows(&status, !status.finalization_missed, "nothing is missed")
+}

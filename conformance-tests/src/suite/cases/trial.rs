@@ -1,0 +1,98 @@
+//! New deployments on trial: a good boot makes them stay, bad ones fall back.
+
+use anyhow::{Context as _, ensure};
+
+use super::{
+    World, case,
+    steps::{next_image, reboot_into, shows, stage, upgrade, whole_entries, with_way_back},
+};
+use crate::suite::{Case, CaseResult, Demand, Health, Property, is_version};
+
+const FAILING: [Demand; 2] = [Demand::Loader("boot_counting"), Demand::Tier(Property::FailingBoots)];
+
+pub(super) const CASES: &[Case] = &[
+    case!(
+        "trial::what_never_comes_up_falls_back_by_itself",
+        ["BW-112", "BW-409", "BW-414", "BW-804"],
+        FAILING,
+        Running,
+        falls_back
+    ),
+    case!("trial::a_rollback_never_leads_to_what_failed", ["BW-122"], FAILING, Running, no_rollback_to_it),
+    case!("trial::the_next_upgrade_after_a_fallback_works", ["BW-409"], FAILING, Running, upgrade_after_it),
+    case!(
+        "trial::a_confirmed_boot_is_no_longer_counted",
+        ["BW-112", "BW-409"],
+        [Demand::Loader("boot_counting")],
+        Running,
+        confirmed_stays
+    ),
+    case!(
+        "trial::a_boot_on_trial_is_no_queued_rollback",
+        ["BW-122"],
+        [Demand::Loader("boot_counting"), Demand::Tier(Property::UnconfirmedBoots)],
+        Running,
+        on_trial
+    ),
+];
+
+/// Upgrades to an image that never comes up; returns its version and the one that must run again.
+async fn fail(world: &mut dyn World) -> anyhow::Result<(crate::suite::Version, crate::suite::Version)> {
+    let (_, now) = with_way_back(world).await?;
+    let bad = next_image(world).health(Health::NeverComesUp);
+    stage(world, &bad).await?;
+    let running = world.reboot().await.context("fall back")?;
+    ensure!(running.version == now, "{} runs after a failed trial, {now} should", running.version);
+    Ok((bad.version, now))
+}
+
+async fn falls_back(world: &mut dyn World) -> CaseResult {
+    let (bad, now) = fail(world).await?;
+    let status = world.status().await?;
+    let exhausted = status.of(bad).is_none_or(|shown| shown.tries_left == Some(0));
+    shows(&status, exhausted, "the failed deployment has no tries left")?;
+    reboot_into(world, now).await?;
+    upgrade(world).await.map(drop)
+}
+
+async fn no_rollback_to_it(world: &mut dyn World) -> CaseResult {
+    let (bad, _) = fail(world).await?;
+    let status = world.status().await?;
+    shows(&status, !is_version(status.rollback.as_ref(), bad), "a rollback does not lead to it")?;
+    world.rollback().await?;
+    let running = world.reboot().await?;
+    ensure!(running.version != bad, "the failed deployment runs");
+    upgrade(world).await.map(drop)
+}
+
+async fn upgrade_after_it(world: &mut dyn World) -> CaseResult {
+    let (bad, now) = fail(world).await?;
+    upgrade(world).await?;
+    let status = world.status().await?;
+    shows(&status, is_version(status.rollback.as_ref(), now), "the last good one is the way back")?;
+    shows(&status, status.of(bad).is_none(), "the failed one is gone")
+}
+
+async fn confirmed_stays(world: &mut dyn World) -> CaseResult {
+    let running = upgrade(world).await?;
+    let entries = whole_entries(world).await?;
+    ensure!(entries.iter().all(|entry| entry.tries_left.is_none()), "still counted: {entries:?}");
+    for _ in 0..4 {
+        reboot_into(world, running.version).await?;
+    }
+    Ok(())
+}
+
+async fn on_trial(world: &mut dyn World) -> CaseResult {
+    let (_, now) = with_way_back(world).await?;
+    let image = next_image(world);
+    stage(world, &image).await?;
+    let running = world.reboot_unconfirmed().await?;
+    ensure!(running.version == image.version, "{} runs on trial", running.version);
+    let status = world.status().await?;
+    shows(&status, !status.rollback_queued, "no rollback is queued")?;
+    shows(&status, is_version(status.rollback.as_ref(), now), "the way back is what ran before")?;
+    world.rollback().await?;
+    reboot_into(world, now).await?;
+    upgrade(world).await.map(drop)
+}

@@ -1,0 +1,57 @@
+//! What is done in the guest beyond single commands.
+
+use anyhow::{Result, ensure};
+
+use crate::lifecycle::Guest;
+
+const FINGERPRINT: &str = include_str!("scripts/fingerprint.sh");
+const STORED_OBJECT: &str = include_str!("scripts/stored-object.sh");
+
+/// Runs a script with arguments, and returns what it prints.
+fn run(guest: &mut Guest, script: &str, arguments: &str) -> Result<String> {
+    guest.sh(&format!("sh -s -- {arguments} <<'END_OF_SCRIPT'\n{script}\nEND_OF_SCRIPT"))
+}
+
+/// Lines of a fingerprint.
+///
+/// # Errors
+/// When the script does not succeed.
+pub fn fingerprint(guest: &mut Guest) -> Result<String> {
+    run(guest, FINGERPRINT, "")
+}
+
+/// The file of the store that holds the content of `path`.
+///
+/// # Errors
+/// When there is none.
+pub fn stored_object(guest: &mut Guest, path: &str) -> Result<String> {
+    let object = run(guest, STORED_OBJECT, path)?;
+    ensure!(!object.is_empty(), "no object in the store holds the content of {path}");
+    Ok(object)
+}
+
+/// Changes one byte of a file on the disk itself, behind the file system's and fs-verity's back.
+///
+/// # Errors
+/// When its blocks are not found.
+pub fn flip_byte(guest: &mut Guest, file: &str) -> Result<()> {
+    guest.sh(&format!(
+        "set -eu; device=$(findmnt -no SOURCE /sysroot | sed 's/\\[.*//'); path={file}; sync
+         block=$(debugfs -R \"bmap ${{path#/sysroot}} 0\" \"$device\" 2>/dev/null)
+         test \"$block\" -gt 0
+         printf X | dd of=\"$device\" bs=1 seek=$((block * 4096 + 1)) conv=notrunc status=none
+         sync; echo 3 > /proc/sys/vm/drop_caches"
+    ))?;
+    Ok(())
+}
+
+/// Deletes a file below `/sysroot`, which is read-only for everybody else.
+///
+/// # Errors
+/// When it cannot be deleted.
+pub fn delete(guest: &mut Guest, file: &str) -> Result<()> {
+    guest.sh(&format!(
+        "unshare --mount sh -c 'mount -o remount,rw /sysroot && {{ chattr -i {file} 2>/dev/null || true; }} && rm {file}'; sync"
+    ))?;
+    Ok(())
+}

@@ -1,0 +1,377 @@
+//! A virtual machine as a world.
+
+use std::{
+    any::Any,
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    path::PathBuf,
+    process::Stdio,
+};
+
+use anyhow::{Context as _, anyhow};
+use async_trait::async_trait;
+use bootwright_core::registry;
+
+use super::{fingerprint, images, look, mailbox, mailbox::Mailbox, scripts, status};
+use crate::{
+    host,
+    images::OciImage,
+    lifecycle::{COMMAND, DISK_SIZE, Guest, retagged},
+    suite::{
+        Cell, Channel, Damage, Defect, Demand, Fingerprint, FsckFindings, InstallOptions, Missing, Offer,
+        PluginCall, Property, Result, Running, SeenEntry, SystemStatus, TestImage, Tier, Trouble,
+        UpgradeMode, Upgraded, Version, World,
+    },
+    system::Systems,
+    vm::{Disk, Output, Vm},
+};
+
+/// Where the guest has the images of a channel.
+const IMAGES: &str = "/var/lib/images";
+/// What this tier can do beyond the ordinary.
+const PROPERTIES: &[Property] =
+    &[Property::Damage, Property::Fingerprints, Property::FailingBoots, Property::DamagedLayers];
+
+/// One machine.
+pub struct VmWorld {
+    cell: Cell,
+    systems: Systems,
+    /// Layers that every store has: those of the base.
+    shared_layers: BTreeSet<String>,
+    folder: tempfile::TempDir,
+    mailbox: Mailbox,
+    guest: Option<Guest>,
+    next: u32,
+    published: BTreeMap<Channel, (OciImage, Option<Defect>)>,
+    unsent: BTreeSet<Channel>,
+}
+
+impl std::fmt::Debug for VmWorld {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("VmWorld").field("cell", &self.cell).finish_non_exhaustive()
+    }
+}
+
+fn missing<T>(property: Property) -> Result<T> {
+    Err(Trouble::Missing(Missing(Demand::Tier(property).to_string())))
+}
+
+impl VmWorld {
+    /// A machine that was never switched on, with an empty disk.
+    ///
+    /// # Errors
+    /// When the base image cannot be composed, or there is no room.
+    pub fn new(cell: Cell, systems: Systems) -> anyhow::Result<Self> {
+        let base = images::base(&systems)?;
+        let shared_layers = base.layers()?.into_iter().map(|layer| layer.blob.sha256).collect();
+        let parent = host::target_dir().join("vm");
+        std::fs::create_dir_all(&parent)?;
+        let folder = tempfile::Builder::new().prefix("world-").tempdir_in(parent)?;
+        let mailbox = Mailbox::make(folder.path().join("mailbox.img"))?;
+        let (published, unsent) = (BTreeMap::new(), BTreeSet::new());
+        Ok(Self { cell, systems, shared_layers, folder, mailbox, guest: None, next: 1, published, unsent })
+    }
+
+    fn disk(&self) -> PathBuf {
+        self.folder.path().join("disk.img")
+    }
+
+    fn guest(&mut self) -> Result<&mut Guest> {
+        Ok(self.guest.as_mut().ok_or_else(|| anyhow!("the machine was never switched on"))?)
+    }
+
+    /// Runs the guest's program; what it refuses is told from what broke.
+    fn program(&mut self, arguments: &str) -> Result<Output> {
+        let output = self.guest()?.try_sh(&format!("bootwright {arguments}"))?;
+        if output.status == 0 { Ok(output) } else { Err(look::refusal(&output)) }
+    }
+
+    fn reference(channel: Channel) -> String {
+        format!("oci:{IMAGES}/{}:latest", channel.0)
+    }
+
+    /// Brings what was published into the running machine.
+    fn send(&mut self) -> anyhow::Result<()> {
+        let Some(guest) = self.guest.as_mut() else { return Ok(()) };
+        while let Some(channel) = self.unsent.first().copied() {
+            let (image, defect) = self.published.get(&channel).context("nothing was published there")?;
+            let shared = &self.shared_layers;
+            self.mailbox.send(guest, &format!("{IMAGES}/{}", channel.0), |tar| {
+                pack(tar, image, shared, *defect == Some(Defect::DamagedLayer))
+            })?;
+            self.unsent.remove(&channel);
+        }
+        Ok(())
+    }
+
+    /// After the agent is ready: the boot is confirmed, images are there.
+    fn came_up(&mut self) -> Result<Running> {
+        self.guest()?.settle()?;
+        self.send()?;
+        self.look()
+    }
+
+    fn look(&mut self) -> Result<Running> {
+        let version = self.guest()?.version()?;
+        let number = version.strip_prefix('v').and_then(|number| number.parse().ok());
+        let version = Version(number.ok_or_else(|| anyhow!("{version:?} runs, which is no version"))?);
+        let booted = self.status_now()?.booted.ok_or_else(|| anyhow!("status shows nothing booted"))?;
+        Ok(Running { version, id: booted.id })
+    }
+
+    fn status_now(&mut self) -> Result<SystemStatus> {
+        let output = self.program("status --json")?;
+        Ok(status::parse(&output.stdout_text())?)
+    }
+
+    fn switch_on(&mut self) -> Result<Running> {
+        if self.guest.is_none() {
+            let builder = Vm::builder(&self.cell.to_string()).disk(Disk::raw(self.disk()));
+            self.guest = Some(Guest::bare(builder.disk(self.mailbox.disk()).build()?));
+        }
+        self.guest()?.vm().power_on()?;
+        self.guest()?.booted()?;
+        self.came_up()
+    }
+
+    /// The stored object of the version file, which is large enough in no image: of a program that every image has.
+    fn object(&mut self, version: Version) -> Result<String> {
+        let running = self.look()?.version;
+        if running != version {
+            return Err(anyhow!("only files of the running version can be damaged here").into());
+        }
+        Ok(scripts::stored_object(self.guest()?, "/usr/bin/dpkg")?)
+    }
+
+    fn install_now(&mut self, options: &InstallOptions) -> Result<()> {
+        let (image, _) = self.published.get(&Channel::MAIN).context("nothing was published")?;
+        let disk = self.disk();
+        if !disk.exists() {
+            File::create(&disk).and_then(|file| file.set_len(DISK_SIZE))?;
+        }
+        let mut command = host::privileged(&self.systems.programs().bootwright.to_string_lossy());
+        let cell = &self.cell;
+        command.args(["install", "to-disk", "--backend", &cell.backend, "--boot", &cell.bootloader]);
+        command.args(["--image", &image.reference(), "--target-imgref", &Self::reference(Channel::MAIN)]);
+        command.args(options.kargs.iter().map(|arg| format!("--karg={arg}")));
+        command.args(options.require_verity.then_some("--require-verity")).arg(&disk);
+        let output = command.stdin(Stdio::null()).output().context("start bootwright")?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let status = output.status.code().unwrap_or(-1);
+        let (stdout, stderr) = (output.stdout, output.stderr);
+        Err(look::refusal(&Output { command: "bootwright install".to_owned(), status, stdout, stderr }))
+    }
+}
+
+/// Writes the layout of `image`, without the layers that every machine has.
+fn pack(
+    tar: &mut tar::Builder<&mut File>,
+    image: &OciImage,
+    shared: &BTreeSet<String>,
+    damaged: bool,
+) -> anyhow::Result<()> {
+    let layout = image.layout();
+    mailbox::add(tar, &layout.join("oci-layout"), "oci-layout")?;
+    bytes(tar, "index.json", &retagged(&std::fs::read(layout.join("index.json"))?)?)?;
+    let last = image.layers()?.pop().map(|layer| layer.blob.sha256);
+    for entry in std::fs::read_dir(layout.join("blobs/sha256"))? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if shared.contains(&name) {
+            continue;
+        }
+        let target = format!("blobs/sha256/{name}");
+        if damaged && last.as_ref() == Some(&name) {
+            let mut content = std::fs::read(entry.path())?;
+            if let Some(byte) = content.last_mut() {
+                *byte ^= 1;
+            }
+            bytes(tar, &target, &content)?;
+        } else {
+            mailbox::add(tar, &entry.path(), &target)?;
+        }
+    }
+    Ok(())
+}
+
+fn bytes(tar: &mut tar::Builder<&mut File>, name: &str, content: &[u8]) -> anyhow::Result<()> {
+    let mut header = tar::Header::new_gnu();
+    header.set_size(content.len() as u64);
+    header.set_mode(0o644);
+    Ok(tar.append_data(&mut header, name, content)?)
+}
+
+#[async_trait]
+impl World for VmWorld {
+    fn cell(&self) -> &Cell {
+        &self.cell
+    }
+
+    fn tier(&self) -> Tier {
+        Tier::Vm
+    }
+
+    fn demand(&self, demand: &Demand) -> Result<(), Missing> {
+        let unknown = |error: bootwright_core::Error| Missing(error.to_string());
+        let backend = registry::backend(&self.cell.backend).map_err(unknown)?.capabilities;
+        let loader = registry::bootloader(&self.cell.bootloader).map_err(unknown)?.capabilities;
+        demand.check(&Offer { cell: &self.cell, backend, loader, properties: PROPERTIES })
+    }
+
+    fn next_version(&mut self) -> Version {
+        self.next += 1;
+        Version(self.next - 1)
+    }
+
+    async fn publish(&mut self, channel: Channel, image: &TestImage) -> Result<()> {
+        let made = images::make(&self.systems, image)?;
+        self.published.insert(channel, (made, image.defect));
+        self.unsent.insert(channel);
+        if self.guest.as_mut().is_some_and(|guest| guest.vm().is_on()) {
+            self.send()?;
+        }
+        Ok(())
+    }
+
+    async fn install(&mut self, options: &InstallOptions) -> Result<()> {
+        self.install_now(options)
+    }
+
+    async fn power_on(&mut self) -> Result<Running> {
+        self.switch_on()
+    }
+
+    async fn reboot(&mut self) -> Result<Running> {
+        self.guest()?.reboot()?;
+        self.came_up()
+    }
+
+    async fn reboot_unconfirmed(&mut self) -> Result<Running> {
+        missing(Property::UnconfirmedBoots)
+    }
+
+    async fn power_cut(&mut self) -> Result<Running> {
+        self.guest()?.vm().power_cut();
+        self.switch_on()
+    }
+
+    async fn running(&mut self) -> Result<Running> {
+        self.look()
+    }
+
+    async fn upgrade(&mut self, mode: UpgradeMode) -> Result<Upgraded> {
+        let option = match mode {
+            UpgradeMode::Check => "--check",
+            UpgradeMode::DownloadOnly => "--download-only",
+            UpgradeMode::Stage => "",
+        };
+        look::upgraded(&self.program(&format!("upgrade {option}"))?)
+    }
+
+    async fn switch(&mut self, channel: Channel, mode: UpgradeMode) -> Result<Upgraded> {
+        if mode != UpgradeMode::Stage {
+            return Err(Trouble::Missing(Missing(
+                "a switch that only looks, on the command line".to_owned(),
+            )));
+        }
+        look::upgraded(&self.program(&format!("switch {}", Self::reference(channel)))?)
+    }
+
+    async fn rollback(&mut self) -> Result<()> {
+        self.program("rollback").map(drop)
+    }
+
+    async fn gc(&mut self) -> Result<()> {
+        self.program("gc").map(drop)
+    }
+
+    async fn set_pinned(&mut self, id: &str, pinned: bool) -> Result<()> {
+        self.program(&format!("{} {id}", if pinned { "pin" } else { "unpin" })).map(drop)
+    }
+
+    async fn fsck(&mut self) -> Result<FsckFindings> {
+        let output = self.guest()?.try_sh("bootwright fsck")?;
+        if output.stderr_text().contains("error (") {
+            Err(look::refusal(&output))
+        } else {
+            Ok(look::findings(&output))
+        }
+    }
+
+    async fn status(&mut self) -> Result<SystemStatus> {
+        self.status_now()
+    }
+
+    async fn cmdline(&mut self) -> Result<String> {
+        Ok(self.guest()?.sh("cat /proc/cmdline")?)
+    }
+
+    async fn read(&mut self, path: &str) -> Result<Option<String>> {
+        if self.guest()?.try_sh(&format!("test -e '/{path}'"))?.status != 0 {
+            return Ok(None);
+        }
+        let bytes = self.guest()?.vm().read_file(&format!("/{path}"), COMMAND)?;
+        Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    async fn write(&mut self, path: &str, text: &str) -> Result<()> {
+        Ok(self.guest()?.vm().put_file(&format!("/{path}"), text.as_bytes(), 0o644, COMMAND)?)
+    }
+
+    async fn remove(&mut self, path: &str) -> Result<()> {
+        self.guest()?.sh(&format!("rm '/{path}'"))?;
+        Ok(())
+    }
+
+    async fn entries(&mut self) -> Result<Vec<SeenEntry>> {
+        missing(Property::ForeignEntries)
+    }
+
+    async fn add_foreign_entry(&mut self) -> Result<String> {
+        missing(Property::ForeignEntries)
+    }
+
+    async fn fingerprint(&mut self) -> Result<Fingerprint> {
+        Ok(fingerprint::take(self.guest()?)?)
+    }
+
+    async fn damage(&mut self, what: Damage) -> Result<()> {
+        match what {
+            Damage::StoredFile(version) => {
+                let object = self.object(version)?;
+                Ok(scripts::flip_byte(self.guest()?, &object)?)
+            }
+            Damage::MissingFile(version) => {
+                let object = self.object(version)?;
+                Ok(scripts::delete(self.guest()?, &object)?)
+            }
+            Damage::BootFile(_) => missing(Property::Damage),
+        }
+    }
+
+    async fn leave_room_for(&mut self, _entries: Option<u32>) -> Result<()> {
+        missing(Property::LittleRoom)
+    }
+
+    async fn ask_plugin(&mut self, _call: PluginCall) -> Result<()> {
+        missing(Property::PluginCalls)
+    }
+
+    async fn mutations(&mut self) -> Result<u64> {
+        missing(Property::CrashPoints)
+    }
+
+    async fn stop_before(&mut self, _n: Option<u64>) -> Result<()> {
+        missing(Property::CrashPoints)
+    }
+
+    async fn checkpoint(&mut self) -> Result<Box<dyn Any + Send + Sync>> {
+        missing(Property::CrashPoints)
+    }
+
+    async fn restore(&mut self, _checkpoint: &(dyn Any + Send + Sync)) -> Result<()> {
+        missing(Property::CrashPoints)
+    }
+}

@@ -1,0 +1,81 @@
+//! GRUB under both kinds of firmware and with both kernel formats: installed, booted, upgraded, rolled back.
+
+use anyhow::{Result, ensure};
+use bootwright_conformance::{
+    images::Cache,
+    lifecycle::{Cell, Guest, Installation, Site, install},
+    system::{KernelFormat, Systems},
+    vm::{Disk, Vm},
+};
+
+/// Label of the disk with the images.
+const IMAGES: &str = "images";
+
+fn check(condition: bool, what: &str) -> Result<()> {
+    ensure!(condition, "{what}");
+    println!("ok: {what}");
+    Ok(())
+}
+
+fn start(installation: &Installation, site: &Site, bios: bool) -> Result<Guest> {
+    let builder = Vm::builder("grub").disk(Disk::overlay(&installation.disk)).folder(IMAGES, site.folder());
+    let builder = if bios { builder.bios() } else { builder };
+    Guest::attach(builder.start()?)
+}
+
+fn life(format: KernelFormat, bios: bool, options: &[&str]) -> Result<()> {
+    let cell = Cell::new("composefs", "grub2", format);
+    let systems = Systems::new(Cache::in_target_dir()?)?;
+    let (one, two) = (systems.image("v1", format)?, systems.image("v2", format)?);
+    let scratch = tempfile::tempdir_in("/var/tmp")?;
+    let site = Site::make(&scratch.path().join("site"), &[("v1", &one), ("v2", &two)])?;
+    let disk = scratch.path().join("disk.img");
+    let installation = install(&systems.programs().bootwright, &cell, &one, &disk, options, false)?;
+    println!("ok: installed in {:.1} s", installation.took.as_secs_f32());
+    let mut guest = start(&installation, &site, bios)?;
+    guest.settle()?;
+    check(guest.version()? == "v1", "v1 runs")?;
+    let firmware = guest.try_sh("test -d /sys/firmware/efi")?.status != 0;
+    check(firmware == bios, "the firmware is the one that was meant")?;
+    check(guest.status()?.version("booted") == Some("v1"), "status says that v1 runs")?;
+
+    guest.offer("v2")?;
+    guest.sh("bootwright upgrade")?;
+    guest.reboot_into("v2")?;
+    println!("ok: v2 runs after the upgrade");
+    guest.settle()?;
+    check(guest.status()?.version("rollback") == Some("v1"), "v1 is the way back")?;
+    guest.sh("bootwright rollback")?;
+    guest.reboot_into("v1")?;
+    guest.settle()?;
+    println!("ok: v1 runs after the rollback");
+    check(guest.sh("bootwright fsck")?.len() < 10_000, "the store is whole")
+}
+
+/// spec: BW-101, BW-107
+#[test]
+#[ignore = "boots a virtual machine; `cargo xtask test` runs it"]
+fn composefs_grub2_split_under_uefi() -> Result<()> {
+    life(KernelFormat::Split, false, &[])
+}
+
+/// spec: BW-101, BW-107
+#[test]
+#[ignore = "boots a virtual machine; `cargo xtask test` runs it"]
+fn composefs_grub2_unified_under_uefi() -> Result<()> {
+    life(KernelFormat::Unified, false, &[])
+}
+
+/// spec: BW-101, BW-107
+#[test]
+#[ignore = "boots a virtual machine; `cargo xtask test` runs it"]
+fn composefs_grub2_split_under_bios() -> Result<()> {
+    life(KernelFormat::Split, true, &[])
+}
+
+/// spec: BW-101, BW-107
+#[test]
+#[ignore = "boots a virtual machine; `cargo xtask test` runs it"]
+fn composefs_grub2_with_an_xfs_boot_partition() -> Result<()> {
+    life(KernelFormat::Split, false, &["--boot-partition", "400M", "--boot-filesystem", "xfs"])
+}
