@@ -81,6 +81,10 @@ impl StorageBackend for SquashfsBackend {
         self.blocking(move |context| deploy::finalize(context, &id)).await
     }
 
+    async fn published(&self) -> Result<()> {
+        Ok(())
+    }
+
     async fn seal(&self, _: &Path) -> Result<()> {
         Ok(())
     }

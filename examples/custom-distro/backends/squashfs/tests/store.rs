@@ -1,6 +1,9 @@
 //! The store on a plain folder, with images of a few files. Needs root, since files get their owners.
 
-#![expect(clippy::disallowed_methods, reason = "tests break files on purpose, and look at them with other programs")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests break files on purpose, and look at them with other programs"
+)]
 
 use std::{collections::BTreeSet, path::Path, sync::Arc};
 
