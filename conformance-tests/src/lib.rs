@@ -3,6 +3,7 @@
 //!
 //! - [`images`] composes Debian as an OCI image, and derives changed or broken images from it;
 //! - [`vm`] drives QEMU and talks to the guest agent;
+//! - [`oracle`] tells what a disk would boot, without the plugins;
 //! - [`suite`] holds the cases and what they run on;
 //! - [`packages`] installs the tools that the other two call.
 
@@ -10,6 +11,7 @@ pub mod cargo;
 pub mod host;
 pub mod images;
 pub mod lifecycle;
+pub mod oracle;
 pub mod packages;
 pub mod runner;
 pub mod suite;

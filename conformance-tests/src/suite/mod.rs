@@ -17,6 +17,7 @@ mod demand;
 pub mod fakes;
 mod fingerprint;
 mod image;
+pub mod loops;
 mod seen;
 mod trouble;
 pub mod vm;

@@ -1,5 +1,7 @@
 //! Executing steps: each is repeatable; the journal says what was meant; what boots changes only in [`Run::publish`].
 
+use std::collections::BTreeSet;
+
 use super::{
     Engine, Intent, Observed, Operation, StagedRecord, Step, Target, defaults, journal::Publication,
     verbs::ImageRequest,
@@ -156,7 +158,7 @@ impl<'a> Run<'a> {
         parts.state.set_record(&id, &record)
     }
 
-    async fn retain(&mut self, keep: &std::collections::BTreeSet<DeploymentId>) -> Result<()> {
+    async fn retain(&mut self, keep: &BTreeSet<DeploymentId>) -> Result<()> {
         let parts = &self.engine.parts;
         self.removed.add(parts.backend.retain(keep).await?);
         let left: Vec<_> = parts.backend.deployments().await?.into_iter().map(|d| d.id).collect();
@@ -164,7 +166,7 @@ impl<'a> Run<'a> {
     }
 
     /// The one switch. Everything before `commit` is invisible; everything after it happens again if it is interrupted.
-    async fn publish(&mut self, order: &[Target]) -> Result<()> {
+    pub(super) async fn publish(&mut self, order: &[Target]) -> Result<()> {
         let order = order.iter().map(|target| self.resolve(target)).collect::<Result<Vec<_>>>()?;
         let default = order.first().cloned().ok_or_else(|| Error::internal("a plan publishes nothing"))?;
         let (plan, tree) = self.plan_with_room(&order).await?;
@@ -190,28 +192,32 @@ impl<'a> Run<'a> {
         if self.check_room(&plan).await.is_ok() {
             return Ok((plan, tree));
         }
-        self.give_way(order).await?;
+        let left = self.give_way(order).await?;
         let boot = self.engine.parts.loader.read().await?;
-        let left: Vec<_> = self.engine.observe().await?.deployments.into_keys().collect();
         let order: Vec<_> = order.iter().filter(|id| left.contains(id)).cloned().collect();
         let (plan, tree) = self.boot_plan(&boot, &order).await?;
         self.check_room(&plan).await?;
         Ok((plan, tree))
     }
 
-    /// Deletes what is neither running, default, pinned nor wanted now. The committed plan is durable, so this is allowed (I3).
-    async fn give_way(&mut self, order: &[DeploymentId]) -> Result<()> {
+    /// Deletes what is neither running, default, pinned nor wanted now, and returns what is left. The committed plan is durable, so this
+    /// is allowed (I3).
+    async fn give_way(&mut self, order: &[DeploymentId]) -> Result<BTreeSet<DeploymentId>> {
         let observed = self.engine.observe().await?;
         let mut keep = observed.needed();
         keep.extend(order.first().cloned());
         if observed.booted.is_none() {
-            return Ok(());
+            return Ok(observed.deployments.into_keys().collect());
         }
         let message =
             "too little room for the new boot files: the oldest unused deployments give way".to_owned();
         self.engine.parts.progress.report(ProgressEvent::Message(message));
         self.removed.add(self.engine.parts.loader.sweep(&keep).await?);
-        self.retain(&keep).await
+        if self.engine.parts.backend.capabilities().predictable_root_args {
+            self.retain(&keep).await?;
+        }
+        // Else a finalisation before this publication may have moved root arguments that are still published: the trees go later.
+        Ok(keep)
     }
 
     async fn check_room(&self, plan: &BootPlan) -> Result<()> {
@@ -333,10 +339,13 @@ impl Engine {
         }
         let keep = before.keep();
         let cleaned = async {
+            self.refresh().await?;
             if !keep.is_empty() {
                 self.parts.loader.sweep(&keep).await?;
                 self.parts.backend.retain(&keep).await?;
             }
+            let left: Vec<_> = self.parts.backend.deployments().await?.into_iter().map(|d| d.id).collect();
+            self.parts.state.prune_records(|id| left.contains(id))?;
             self.parts.state.set_journal(None)
         };
         match cleaned.await {

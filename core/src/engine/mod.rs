@@ -13,6 +13,7 @@ mod lock;
 mod observe;
 mod plan;
 mod recover;
+mod refresh;
 mod state;
 mod status;
 mod verbs;

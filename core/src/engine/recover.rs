@@ -18,6 +18,7 @@ impl Engine {
             self.tell_backend(&intent).await?;
             self.drop_staged_if_published(&intent)?;
         }
+        self.refresh().await?;
         let keep = self.observe().await?.keep();
         if !keep.is_empty() {
             self.parts.loader.sweep(&keep).await?;

@@ -7,6 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use sha2::{Digest as _, Sha256};
 
 use crate::{
     bootloader::{Bootloader, Staged},
@@ -14,8 +15,8 @@ use crate::{
     error::{Error, ErrorKind, IoContext, Result},
     fs::Faults,
     model::{
-        BootPlan, BootState, DeploymentId, EntryId, EntrySpec, KernelArtifacts, KernelCmdline, PlannedEntry,
-        PublishedEntry, Removed, SpaceNeed,
+        BootPlan, BootState, DeploymentId, Digest, EntryId, EntrySpec, KernelArtifacts, KernelCmdline,
+        PlannedEntry, PublishedEntry, Removed, SpaceNeed,
     },
     tree::{BlobSource, TreeReader},
 };
@@ -29,7 +30,7 @@ pub(super) struct Partition {
     pub(super) generation: u64,
     pub(super) order: Vec<EntryId>,
     pub(super) files: BTreeMap<EntryId, FakeEntry>,
-    /// How many entries fit.
+    /// How many distinct kernels fit.
     pub(super) capacity: usize,
     /// Boots next time, and only then.
     pub(super) one_shot: Option<EntryId>,
@@ -96,7 +97,8 @@ impl FakeLoader {
         }
         self.faults.before("write a fake boot entry")?;
         let mut partition = self.locked();
-        if partition.files.len() >= partition.capacity {
+        let shared = partition.kernels().contains(kernel.as_slice());
+        if !shared && partition.kernels().len() >= partition.capacity {
             return Err(Error::new(ErrorKind::NoSpace, "the fake partition is full"));
         }
         partition.next += 1;
@@ -125,6 +127,17 @@ struct Switch {
 }
 
 impl Partition {
+    /// What boots: the first in order that has not failed all its tries.
+    fn first(&self) -> Option<&EntryId> {
+        let failed = |id: &&EntryId| self.files.get(*id).is_some_and(|entry| entry.tries == Some(0));
+        self.order.iter().find(|id| !failed(id)).or(self.order.first())
+    }
+
+    /// Distinct kernels: entries with equal ones share the file.
+    pub(super) fn kernels(&self) -> BTreeSet<&[u8]> {
+        self.files.values().map(|entry| entry.kernel.as_slice()).collect()
+    }
+
     fn published(&self, id: &EntryId) -> Option<PublishedEntry> {
         let entry = self.files.get(id)?;
         Some(PublishedEntry {
@@ -152,9 +165,12 @@ impl Bootloader for FakeLoader {
 
     async fn read(&self) -> Result<BootState> {
         let partition = self.locked();
+        let mut entries: Vec<_> = partition.order.iter().filter_map(|id| partition.published(id)).collect();
+        // As firmware chooses: what failed all its tries comes last.
+        entries.sort_by_key(|entry| entry.tries_left == Some(0));
         Ok(BootState {
             generation: partition.generation,
-            entries: partition.order.iter().filter_map(|id| partition.published(id)).collect(),
+            entries,
             one_shot: partition.one_shot.clone(),
             foreign: partition.foreign.keys().cloned().collect(),
             ..BootState::default()
@@ -163,8 +179,15 @@ impl Bootloader for FakeLoader {
 
     async fn space_needed(&self, plan: &BootPlan) -> Result<Vec<SpaceNeed>> {
         let partition = self.locked();
-        let needed = plan.entries.iter().filter(|entry| matches!(entry, PlannedEntry::Add(_))).count();
-        let available = partition.capacity.saturating_sub(partition.files.len());
+        let kernels = partition.kernels();
+        let present: BTreeSet<_> =
+            kernels.iter().map(|kernel| Digest::from_sha256(Sha256::digest(kernel).into())).collect();
+        let added = plan.entries.iter().filter_map(|entry| match entry {
+            PlannedEntry::Add(spec) => spec.artifacts.kernel.blobs().first().map(|blob| blob.sha256.clone()),
+            PlannedEntry::Keep(_) => None,
+        });
+        let needed = added.filter(|digest| !present.contains(digest)).collect::<BTreeSet<_>>().len();
+        let available = partition.capacity.saturating_sub(kernels.len());
         Ok(vec![SpaceNeed {
             place: "the fake partition".to_owned(),
             needed: needed as u64,
@@ -206,7 +229,7 @@ impl Bootloader for FakeLoader {
         }
         let doomed: Vec<_> = {
             let partition = self.locked();
-            let default = partition.order.first();
+            let default = partition.first();
             let needed = |id: &EntryId, entry: &FakeEntry| {
                 Some(id) == default || (partition.order.contains(id) && keep.contains(&entry.deployment))
             };

@@ -71,14 +71,14 @@ impl FakeMachine {
         self.images.publish(reference, image);
     }
 
-    /// How many boot entries fit on the fake partition from now on.
+    /// How many distinct kernels fit on the fake partition from now on.
     pub fn limit_entries(&self, capacity: usize) {
         self.partition().capacity = capacity;
     }
 
-    /// How many boot entries are on the fake partition, published or not.
-    pub fn entry_files(&self) -> usize {
-        self.partition().files.len()
+    /// How many distinct kernels are on the fake partition.
+    pub fn kernels(&self) -> usize {
+        self.partition().kernels().len()
     }
 
     /// The storage backend, seen through this fault plan.

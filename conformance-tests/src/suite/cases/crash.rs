@@ -82,6 +82,9 @@ async fn after_the_cut(world: &mut dyn World, may_run: &[Version]) -> CaseResult
     whole_entries(world).await?;
     let findings = world.fsck().await?;
     ensure!(findings.problems.is_empty(), "fsck complains: {findings:#?}");
+    // What the first boot cleaned up must not have been what the second one needs.
+    let again = world.power_cut().await.context("second boot after the cut")?;
+    ensure!(again == running, "{again:?} runs after a second cut, {running:?} did before");
     // Whatever was left half-done must not be in the way.
     upgrade(world).await.context("the next upgrade")?;
     let status = world.status().await?;

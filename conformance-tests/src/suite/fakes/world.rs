@@ -321,7 +321,7 @@ impl World for FakeWorld {
     }
 
     async fn leave_room_for(&mut self, entries: Option<u32>) -> Result<()> {
-        let capacity = entries.map_or(usize::MAX, |more| self.machine.entry_files() + more as usize);
+        let capacity = entries.map_or(usize::MAX, |more| self.machine.kernels() + more as usize);
         self.machine.limit_entries(capacity);
         Ok(())
     }

@@ -1,0 +1,1 @@
+//! GRUB: its configuration, run by an interpreter of its own.

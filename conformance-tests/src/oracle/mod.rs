@@ -1,0 +1,43 @@
+//! What a machine would boot, found out without the plugins.
+//!
+//! Everything in here reads disks, boot files and firmware variables in its own way, and shares no code with the plugins that wrote them:
+//! a plugin that misunderstands a format must not be judged by its own misunderstanding.
+//!
+//! Three stages, as on a real machine: [`firmware`] chooses an EFI program; a [`Loader`] that recognises the program reads its menu;
+//! an [`EarlyBoot`] finds the root that the kernel command line names. Which ones apply is decided by what is on the disk. Plugins from
+//! elsewhere add theirs with `inventory::submit!`.
+
+mod early;
+mod entry;
+pub mod firmware;
+pub mod grub;
+mod pe;
+mod systemd_boot;
+mod variables;
+
+pub use early::{EarlyBoot, LiveRoot, live_root};
+pub use entry::{Chosen, Disk, MenuEntry, read_file};
+pub use variables::Variables;
+
+/// One kind of program that firmware may start.
+#[derive(Debug, Clone, Copy)]
+pub struct Loader {
+    /// For messages.
+    pub name: &'static str,
+    /// Whether this EFI program is it.
+    pub recognises: fn(program: &[u8]) -> bool,
+    /// Its menu, the default first. `program` is the path from which it was started.
+    pub menu: fn(disk: &Disk, program: &str) -> anyhow::Result<Vec<MenuEntry>>,
+    /// What it writes when it starts this entry: counters, one-shot choices.
+    pub started: fn(disk: &Disk, entry: &MenuEntry) -> anyhow::Result<()>,
+    /// Adds an entry as another program would, and returns its name; `None` if the fixture cannot.
+    pub add_foreign: fn(disk: &Disk) -> anyhow::Result<Option<String>>,
+}
+
+inventory::collect!(Loader);
+inventory::collect!(EarlyBoot);
+
+/// The loader that an EFI program is.
+pub fn loader_of(program: &[u8]) -> Option<&'static Loader> {
+    inventory::iter::<Loader>().find(|loader| (loader.recognises)(program))
+}

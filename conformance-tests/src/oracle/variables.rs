@@ -1,0 +1,89 @@
+//! Firmware variables of a machine that is not real.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use bootwright_core::{Result, efi::EfiVariables, fs::Faults};
+
+/// Vendor of the variables that the UEFI specification defines.
+pub const GLOBAL: &str = "8be4df61-93ca-11d2-aa0d-00e098032b8c";
+/// Vendor of the boot loader interface.
+pub const LOADER: &str = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+
+type Values = BTreeMap<(String, String), Vec<u8>>;
+
+/// A store in memory. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Variables(Arc<Mutex<Values>>);
+
+impl Variables {
+    fn locked(&self) -> MutexGuard<'_, Values> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A value.
+    pub fn get(&self, vendor: &str, name: &str) -> Option<Vec<u8>> {
+        self.locked().get(&(vendor.to_owned(), name.to_owned())).cloned()
+    }
+
+    /// Sets a value, or with `None` deletes it.
+    pub fn set(&self, vendor: &str, name: &str, value: Option<Vec<u8>>) {
+        let key = (vendor.to_owned(), name.to_owned());
+        match value {
+            Some(value) => self.locked().insert(key, value),
+            None => self.locked().remove(&key),
+        };
+    }
+
+    /// A list of 16-bit numbers (`BootOrder`, `BootNext`).
+    pub fn numbers(&self, name: &str) -> Vec<u16> {
+        let bytes = self.get(GLOBAL, name).unwrap_or_default();
+        bytes.chunks_exact(2).filter_map(|two| Some(u16::from_le_bytes(two.try_into().ok()?))).collect()
+    }
+
+    /// Everything, for comparing and restoring.
+    pub fn all(&self) -> BTreeMap<(String, String), Vec<u8>> {
+        self.locked().clone()
+    }
+
+    /// Back to what [`Variables::all`] returned.
+    pub fn replace(&self, all: &BTreeMap<(String, String), Vec<u8>>) {
+        self.locked().clone_from(all);
+    }
+
+    /// As plugins see them: every write is counted by `faults`.
+    pub fn counted(&self, faults: &Faults) -> Arc<dyn EfiVariables> {
+        Arc::new(Counted(self.clone(), faults.clone()))
+    }
+}
+
+#[derive(Debug)]
+struct Counted(Variables, Faults);
+
+impl EfiVariables for Counted {
+    fn available(&self) -> bool {
+        true
+    }
+
+    fn read(&self, vendor: &str, name: &str) -> Result<Option<Vec<u8>>> {
+        Ok(self.0.get(vendor, name))
+    }
+
+    fn write(&self, vendor: &str, name: &str, value: &[u8]) -> Result<()> {
+        self.1.before(&format!("write EFI variable {name}"))?;
+        self.0.set(vendor, name, Some(value.to_vec()));
+        Ok(())
+    }
+
+    fn delete(&self, vendor: &str, name: &str) -> Result<()> {
+        self.1.before(&format!("delete EFI variable {name}"))?;
+        self.0.set(vendor, name, None);
+        Ok(())
+    }
+
+    fn list(&self, vendor: &str) -> Result<Vec<String>> {
+        Ok(self.0.locked().keys().filter(|(v, _)| v == vendor).map(|(_, name)| name.clone()).collect())
+    }
+}

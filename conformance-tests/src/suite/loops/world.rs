@@ -1,0 +1,493 @@
+//! A world with real plugins and real file systems.
+
+use std::{any::Any, collections::BTreeMap, path::PathBuf, sync::Arc};
+
+use anyhow::Context as _;
+use async_trait::async_trait;
+use bootwright_core::{
+    StorageBackend,
+    capability::BootloaderCapabilities,
+    context::{BackendContext, BootContext, PartitionIdentity, Sealing},
+    efi::{AbsentVariables, EfiVariables},
+    engine::{Engine, ImageLookup, InstallRequest, Parts, StateStore, SystemRecord, UpdateRequest},
+    fs::{Faults, Root},
+    model::{DeploymentId, ImageReference, ImageSummary, KernelCmdline, NoProgress, Stateroot},
+    registry::{BackendPlugin, BootloaderPlugin, Verity},
+    transport, wrap,
+};
+
+use super::{
+    disk::LoopDisk,
+    images::{ImageMaker, KERNEL_SIZE, NEVER_COMES_UP, OBJECT},
+    snapshot::add_folder,
+};
+use crate::{
+    oracle::{self, Disk, LiveRoot, MenuEntry, Variables, firmware, live_root},
+    suite::{
+        Cell, Channel, Damage, Demand, Fingerprint, FsckFindings, InstallOptions, Missing, PluginCall,
+        Property, Result, Running, SeenEntry, SystemStatus, TestImage, Tier, Trouble, UpgradeMode, Upgraded,
+        Version, World, demand::Offer, world::calls,
+    },
+};
+
+const ESP_GUID: [u8; 16] = *b"suite-esp-0123__";
+
+const PROPERTIES: &[Property] = &[
+    Property::CrashPoints,
+    Property::PluginCalls,
+    Property::Damage,
+    Property::LittleRoom,
+    Property::Fingerprints,
+    Property::UnconfirmedBoots,
+    Property::ForeignEntries,
+    Property::FailingBoots,
+    Property::DamagedLayers,
+];
+
+/// A machine whose disks are mounted on this one.
+#[derive(Debug)]
+pub struct LoopWorld {
+    cell: Cell,
+    backend: &'static BackendPlugin,
+    loader: &'static BootloaderPlugin,
+    loader_can: BootloaderCapabilities,
+    verity: Verity,
+    disk: LoopDisk,
+    images: ImageMaker,
+    variables: Variables,
+    faults: Faults,
+    versions: u32,
+    boots: u32,
+    now: Option<Now>,
+}
+
+/// What runs.
+#[derive(Debug, Clone)]
+struct Now {
+    id: DeploymentId,
+    cmdline: String,
+    live: LiveRoot,
+}
+
+/// What a checkpoint holds.
+#[derive(Debug)]
+struct Saved {
+    disk: tempfile::TempDir,
+    variables: BTreeMap<(String, String), Vec<u8>>,
+    boots: u32,
+    now: Option<Now>,
+}
+
+/// Looks images up in layouts on this machine.
+#[derive(Debug)]
+struct Layouts;
+
+#[async_trait]
+impl ImageLookup for Layouts {
+    async fn look_up(&self, reference: &ImageReference) -> bootwright_core::Result<ImageSummary> {
+        transport::inspect(reference, None).await
+    }
+}
+
+/// Verified reads where this kernel has them.
+fn verity(plugin: &BackendPlugin) -> Verity {
+    let kernel = std::path::Path::new("/sys/fs/ext4/features/verity").exists();
+    if kernel && plugin.capabilities.verified_root { Verity::Required } else { Verity::Optional }
+}
+
+impl LoopWorld {
+    /// A machine with an empty disk.
+    ///
+    /// # Errors
+    /// `World` if it cannot be made.
+    pub fn new(
+        cell: Cell,
+        backend: &'static BackendPlugin,
+        loader: &'static BootloaderPlugin,
+    ) -> Result<Self> {
+        let verity = verity(backend);
+        let disk = LoopDisk::make(&(backend.mkfs_args)("ext4", verity))?;
+        let images = ImageMaker::new(disk.scratch())?;
+        let mut world = Self {
+            cell,
+            backend,
+            loader,
+            loader_can: loader.capabilities,
+            verity,
+            disk,
+            images,
+            variables: Variables::default(),
+            faults: Faults::none(),
+            versions: 0,
+            boots: 0,
+            now: None,
+        };
+        let efi = world.variables.counted(&world.faults);
+        world.loader_can = wrap::open_loader(loader, world.boot_context(efi)?)?.capabilities();
+        Ok(world)
+    }
+
+    fn sysroot(&self) -> Result<Root> {
+        Ok(Root::open(self.disk.sysroot(), self.faults.clone())?)
+    }
+
+    fn backend_context(&self, sealing: Sealing) -> Result<BackendContext> {
+        Ok(BackendContext {
+            sysroot: self.sysroot()?,
+            running_root: None,
+            stateroot: Stateroot::default(),
+            verity: self.verity,
+            sealing,
+        })
+    }
+
+    fn boot_context(&self, efi: Arc<dyn EfiVariables>) -> Result<BootContext> {
+        Ok(BootContext {
+            esp: Root::open(self.disk.esp(), self.faults.clone())?,
+            xbootldr: None,
+            sysroot: self.sysroot()?,
+            esp_partition: Some(PartitionIdentity { number: 1, start: 2048, size: 1 << 20, guid: ESP_GUID }),
+            efi,
+        })
+    }
+
+    fn open_backend(&self) -> Result<Arc<dyn StorageBackend>> {
+        Ok(wrap::open_backend(self.backend, self.backend_context(Sealing::Now)?)?)
+    }
+
+    fn engine_with(&self, efi: Arc<dyn EfiVariables>) -> Result<Engine> {
+        let cmdline = self.now.as_ref().map(|now| KernelCmdline::parse_lossy(&now.cmdline));
+        Ok(Engine::new(Parts {
+            backend: self.open_backend()?,
+            loader: wrap::open_loader(self.loader, self.boot_context(efi)?)?,
+            state: StateStore::new(self.sysroot()?),
+            images: Arc::new(Layouts),
+            running_cmdline: cmdline.unwrap_or_default(),
+            boot_id: format!("boot-{}", self.boots),
+            progress: Arc::new(NoProgress),
+            patience: std::time::Duration::ZERO,
+        }))
+    }
+
+    fn engine(&self) -> Result<Engine> {
+        self.engine_with(self.variables.counted(&self.faults))
+    }
+
+    fn as_seen(&self) -> Disk {
+        Disk {
+            esp: self.disk.esp(),
+            sysroot: self.disk.sysroot(),
+            esp_guid: ESP_GUID,
+            variables: self.variables.clone(),
+        }
+    }
+
+    fn now(&self) -> Result<&Now> {
+        Ok(self.now.as_ref().context("nothing runs")?)
+    }
+
+    /// One boot, as firmware, loader and early boot do it; returns whether it comes up.
+    async fn boot_once(&mut self) -> Result<bool> {
+        self.boots += 1;
+        self.now = None;
+        let chosen = firmware::start(&self.as_seen())?;
+        let cmdline = chosen.entry.cmdline.clone();
+        let live = live_root(&self.disk.sysroot(), &cmdline).with_context(|| format!("boot {chosen:#?}"))?;
+        let booted = self.open_backend()?.booted(&KernelCmdline::parse_lossy(&cmdline)).await?;
+        let id = booted.with_context(|| format!("the backend does not recognise {cmdline:?}"))?;
+        self.now = Some(Now { id, cmdline, live });
+        Ok(self.read(NEVER_COMES_UP).await?.is_none())
+    }
+
+    async fn file(&self, id: &DeploymentId, path: &str) -> Result<Option<String>> {
+        use bootwright_core::tree::TreeReaderExt as _;
+        let tree = self.open_backend()?.tree(id).await?;
+        Ok(tree.read_text(path).await?)
+    }
+
+    async fn update(&mut self, channel: Option<Channel>, mode: UpgradeMode) -> Result<Upgraded> {
+        let image = channel.map(|channel| self.images.reference(channel)).transpose()?;
+        let request = UpdateRequest { image, mode: mode.into() };
+        Ok(self.engine()?.update(&request).await?.into())
+    }
+
+    /// A path of the running system on the disk.
+    fn live(&self, path: &str) -> Result<Option<PathBuf>> {
+        let live = &self.now()?.live;
+        let inside = |folder: &str, at: &PathBuf| path.strip_prefix(folder).map(|rest| at.join(rest));
+        Ok(inside("etc/", &live.etc).or_else(|| inside("var/", &live.var)))
+    }
+
+    fn writable(&self, path: &str) -> Result<PathBuf> {
+        let found = self.live(path)?;
+        Ok(found.with_context(|| format!("{path} is not writable on a running system"))?)
+    }
+
+    async fn menu_entry_of(&self, version: Version) -> Result<MenuEntry> {
+        let backend = self.open_backend()?;
+        for entry in firmware::menu(&self.as_seen())?.into_iter().filter(|entry| !entry.foreign) {
+            let id = backend.booted(&KernelCmdline::parse_lossy(&entry.cmdline)).await?;
+            let Some(id) = id else { continue };
+            let text = self.file(&id, TestImage::VERSION_FILE).await?;
+            if text == Some(version.to_string()) {
+                return Ok(entry);
+            }
+        }
+        Err(anyhow::anyhow!("no boot entry starts {version}").into())
+    }
+
+    /// The stored file that holds [`OBJECT`] of a version, found by its content.
+    fn object_of(&self, version: Version) -> Result<PathBuf> {
+        let wanted = format!("object of {version}\n").repeat(600).into_bytes();
+        let mut left = vec![self.disk.sysroot()];
+        while let Some(next) = left.pop() {
+            for entry in std::fs::read_dir(&next)? {
+                let path = entry?.path();
+                let found = path.symlink_metadata()?;
+                if found.is_dir() {
+                    left.push(path);
+                } else if found.len() == wanted.len() as u64
+                    && oracle::read_file(&path).as_ref() == Some(&wanted)
+                {
+                    return Ok(path);
+                }
+            }
+        }
+        Err(anyhow::anyhow!("no stored file has the content of {OBJECT} in {version}").into())
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.disk.esp().join("filler")
+    }
+}
+
+#[async_trait]
+impl World for LoopWorld {
+    fn cell(&self) -> &Cell {
+        &self.cell
+    }
+
+    fn tier(&self) -> Tier {
+        Tier::Loop
+    }
+
+    fn demand(&self, demand: &Demand) -> Result<(), Missing> {
+        let (backend, loader) = (self.backend.capabilities, self.loader_can);
+        demand.check(&Offer { cell: &self.cell, backend, loader, properties: PROPERTIES })
+    }
+
+    fn next_version(&mut self) -> Version {
+        self.versions += 1;
+        Version(self.versions)
+    }
+
+    async fn publish(&mut self, channel: Channel, image: &TestImage) -> Result<()> {
+        Ok(self.images.publish(channel, image, self.backend, self.verity).await?)
+    }
+
+    async fn install(&mut self, options: &InstallOptions) -> Result<()> {
+        if options.require_verity {
+            wrap::check_verity(self.backend, Verity::Required)?;
+        }
+        let image = self.images.reference(Channel::MAIN)?;
+        let request = InstallRequest {
+            origin: image.clone(),
+            image,
+            system: SystemRecord {
+                backend: self.backend.name.to_owned(),
+                bootloader: self.loader.name.to_owned(),
+                stateroot: Stateroot::default(),
+                allow_missing_verity: self.verity == Verity::Optional,
+            },
+            machine_args: "root=UUID=suite rw".parse()?,
+            user_args: options.kargs.join(" ").parse()?,
+            filesystem: Some("ext4".to_owned()),
+            notes: self.disk.scratch().to_owned(),
+        };
+        // Made for a machine that is elsewhere: without its firmware.
+        self.engine_with(Arc::new(AbsentVariables))?.install(&request).await?;
+        Ok(())
+    }
+
+    async fn power_on(&mut self) -> Result<Running> {
+        const ENOUGH: u32 = 10;
+        for _ in 0..ENOUGH {
+            if self.boot_once().await? {
+                self.engine()?.confirm_boot().await?;
+                return self.running().await;
+            }
+        }
+        Err(anyhow::anyhow!("nothing came up in {ENOUGH} boots").into())
+    }
+
+    async fn reboot(&mut self) -> Result<Running> {
+        self.engine()?.finalize_staged().await?;
+        self.power_on().await
+    }
+
+    async fn reboot_unconfirmed(&mut self) -> Result<Running> {
+        self.engine()?.finalize_staged().await?;
+        self.boot_once().await?;
+        self.running().await
+    }
+
+    async fn power_cut(&mut self) -> Result<Running> {
+        self.faults = Faults::none();
+        self.power_on().await
+    }
+
+    async fn running(&mut self) -> Result<Running> {
+        let id = self.now()?.id.clone();
+        let text = self.file(&id, TestImage::VERSION_FILE).await?.context("no version file")?;
+        let version = Version(text.trim_start_matches('v').parse().context("a version")?);
+        Ok(Running { version, id: id.to_string() })
+    }
+
+    async fn upgrade(&mut self, mode: UpgradeMode) -> Result<Upgraded> {
+        self.update(None, mode).await
+    }
+
+    async fn switch(&mut self, channel: Channel, mode: UpgradeMode) -> Result<Upgraded> {
+        self.update(Some(channel), mode).await
+    }
+
+    async fn rollback(&mut self) -> Result<()> {
+        self.engine()?.rollback().await?;
+        Ok(())
+    }
+
+    async fn gc(&mut self) -> Result<()> {
+        self.engine()?.gc().await?;
+        Ok(())
+    }
+
+    async fn set_pinned(&mut self, id: &str, pinned: bool) -> Result<()> {
+        Ok(self.engine()?.set_pinned(&DeploymentId::new(id)?, pinned).await?)
+    }
+
+    async fn fsck(&mut self) -> Result<FsckFindings> {
+        Ok(self.engine()?.fsck().await?.into())
+    }
+
+    async fn status(&mut self) -> Result<SystemStatus> {
+        Ok(self.engine()?.status().await?.into())
+    }
+
+    async fn cmdline(&mut self) -> Result<String> {
+        Ok(self.now()?.cmdline.clone())
+    }
+
+    async fn read(&mut self, path: &str) -> Result<Option<String>> {
+        match self.live(path)? {
+            Some(at) => Ok(oracle::read_file(&at).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())),
+            None => self.file(&self.now()?.id.clone(), path).await,
+        }
+    }
+
+    async fn write(&mut self, path: &str, text: &str) -> Result<()> {
+        let at = self.writable(path)?;
+        std::fs::create_dir_all(at.parent().context("a folder")?)?;
+        std::fs::write(at, text)?;
+        Ok(())
+    }
+
+    async fn remove(&mut self, path: &str) -> Result<()> {
+        std::fs::remove_file(self.writable(path)?)?;
+        Ok(())
+    }
+
+    async fn entries(&mut self) -> Result<Vec<SeenEntry>> {
+        Ok(firmware::menu(&self.as_seen())?.iter().map(MenuEntry::seen).collect())
+    }
+
+    async fn add_foreign_entry(&mut self) -> Result<String> {
+        let disk = self.as_seen();
+        let loader = firmware::loader(&disk).context("a loader on the disk")?;
+        let added = (loader.add_foreign)(&disk)?;
+        added.ok_or_else(|| Trouble::Missing(Missing(format!("foreign entries for {}", loader.name))))
+    }
+
+    async fn fingerprint(&mut self) -> Result<Fingerprint> {
+        let mut all = Fingerprint::default();
+        add_folder(&mut all, "esp", &self.disk.esp())?;
+        add_folder(&mut all, "root", &self.disk.sysroot())?;
+        for ((vendor, name), value) in self.variables.all() {
+            all.add(format!("variable {name}-{vendor}"), hex::encode(value));
+        }
+        Ok(all)
+    }
+
+    async fn damage(&mut self, what: Damage) -> Result<()> {
+        match what {
+            Damage::StoredFile(version) => {
+                let path = self.object_of(version)?;
+                let mut bytes = oracle::read_file(&path).unwrap_or_default();
+                bytes.reverse();
+                std::fs::write(path, bytes)?;
+            }
+            Damage::MissingFile(version) => std::fs::remove_file(self.object_of(version)?)?,
+            Damage::BootFile(version) => {
+                let entry = self.menu_entry_of(version).await?;
+                std::fs::write(entry.files.first().context("a kernel")?, "")?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn leave_room_for(&mut self, entries: Option<u32>) -> Result<()> {
+        let _ = std::fs::remove_file(self.filler());
+        let Some(entries) = entries else { return Ok(()) };
+        let each = (KERNEL_SIZE + (64 << 10)) as u64;
+        // What entries and notes take is small; a kernel is not.
+        let left = u64::from(entries) * each + (96 << 10);
+        let found = rustix::fs::statvfs(self.disk.esp()).map_err(std::io::Error::from)?;
+        let size = (found.f_bavail * found.f_frsize).saturating_sub(left);
+        let file = std::fs::File::create(self.filler())?;
+        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, size.max(1))
+            .map_err(std::io::Error::from)?;
+        Ok(())
+    }
+
+    async fn ask_plugin(&mut self, call: PluginCall) -> Result<()> {
+        if matches!(call, PluginCall::VerifiedStore | PluginCall::OfflineSeal) {
+            wrap::check_verity(self.backend, Verity::Required)?;
+            let context =
+                BackendContext { verity: Verity::Required, ..self.backend_context(Sealing::Offline)? };
+            let elsewhere = tempfile::tempdir_in(self.disk.scratch())?;
+            let sysroot = Root::open(elsewhere.path(), Faults::none())?;
+            let backend = wrap::open_backend(self.backend, BackendContext { sysroot, ..context })?;
+            return Ok(backend.initialize().await?);
+        }
+        let loader =
+            wrap::open_loader(self.loader, self.boot_context(self.variables.counted(&self.faults))?)?;
+        calls::ask(&*self.open_backend()?, &*loader, call).await
+    }
+
+    async fn mutations(&mut self) -> Result<u64> {
+        Ok(self.faults.count())
+    }
+
+    async fn stop_before(&mut self, n: Option<u64>) -> Result<()> {
+        self.faults = n.map_or_else(Faults::none, Faults::stop_before);
+        Ok(())
+    }
+
+    async fn checkpoint(&mut self) -> Result<Box<dyn Any + Send + Sync>> {
+        Ok(Box::new(Saved {
+            disk: self.disk.save()?,
+            variables: self.variables.all(),
+            boots: self.boots,
+            now: self.now.clone(),
+        }))
+    }
+
+    async fn restore(&mut self, checkpoint: &(dyn Any + Send + Sync)) -> Result<()> {
+        let saved: &Saved = checkpoint.downcast_ref().context("a checkpoint of another world")?;
+        self.disk.load(saved.disk.path())?;
+        self.variables.replace(&saved.variables);
+        self.boots = saved.boots;
+        self.now.clone_from(&saved.now);
+        self.faults = Faults::none();
+        Ok(())
+    }
+}
