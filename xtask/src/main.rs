@@ -4,6 +4,7 @@
 
 mod bench;
 mod check;
+mod conformance;
 mod count;
 mod demo;
 mod steps;
@@ -34,6 +35,10 @@ enum Command {
     },
     /// Runs the checks that need no test: formatting, lints, docs, licences, specification, features
     Check,
+    /// Runs the conformance suite: every case on every combination of plugins
+    Conformance(conformance::Arguments),
+    /// Writes the matrix of the last run of the conformance suite into the README
+    Matrix,
     /// Composes an operating system image, then installs, boots, upgrades and rolls it back in a virtual machine
     Demo(demo::Arguments),
     /// Measures imports beside another tool, and the time from power-on to multi-user
@@ -54,6 +59,8 @@ fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Test { fast } => Ok(suite::test(&Workspace::find(), fast)),
         Command::Check => Ok(suite::check(&Workspace::find())),
+        Command::Conformance(arguments) => conformance::run(&Workspace::find(), &arguments),
+        Command::Matrix => conformance::matrix(&Workspace::find()).map(|()| ExitCode::SUCCESS),
         Command::Demo(arguments) => demo::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Bench(arguments) => bench::run(&arguments).map(|()| ExitCode::SUCCESS),
     }

@@ -1,7 +1,8 @@
 //! Every numbered requirement of the specification is cited by a test, and every citation names a requirement.
 //!
 //! A requirement is a paragraph of `docs/spec.md` that begins with its number, as in `- **BW-101** The engine MUST …`.
-//! A test cites it in its doc comment, on a line of its own: `/// spec: BW-101, BW-102`.
+//! A test cites it in its doc comment, on a line of its own: `/// spec: BW-101, BW-102`. A case of the conformance suite lists it in
+//! its description: `["BW-101", "BW-102"]`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,6 +13,8 @@ const SPECIFICATION: &str = "docs/spec.md";
 const PREFIX: &str = "BW-";
 /// How far below a citation its function may begin.
 const NEAR: usize = 15;
+/// Where the cases of the conformance suite are.
+const CASES: &str = "conformance-tests/src/suite/cases/";
 
 /// Requirements without a test, citations without a requirement, and citations that are not on a test.
 pub fn check(input: &Input) -> Vec<String> {
@@ -21,7 +24,7 @@ pub fn check(input: &Input) -> Vec<String> {
         problems.push(format!("{SPECIFICATION}: there is no requirement in it"));
     }
     let rust = input.sources.iter().filter(|file| file.is("rs"));
-    let citations: Vec<_> = rust.flat_map(citations).collect();
+    let citations: Vec<_> = rust.flat_map(|file| citations(file).into_iter().chain(in_cases(file))).collect();
     let cited: BTreeSet<_> = citations.iter().map(|citation| citation.number.as_str()).collect();
     for number in requirements.keys().filter(|number| !cited.contains(number.as_str())) {
         problems.push(format!("{SPECIFICATION}: no test cites {number}"));
@@ -92,6 +95,24 @@ fn citations(file: &SourceFile) -> Vec<Citation> {
     found
 }
 
+/// Numbers in the descriptions of conformance cases: strings of their own.
+fn in_cases(file: &SourceFile) -> Vec<Citation> {
+    if !file.path.starts_with(CASES) {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    for (index, line) in file.text.lines().enumerate() {
+        let place = format!("{}:{}", file.path, index + 1);
+        let quoted = line.split('"').filter(|text| is_number(text));
+        found.extend(quoted.map(|number| Citation {
+            place: place.clone(),
+            number: number.to_owned(),
+            on_test: true,
+        }));
+    }
+    found
+}
+
 /// Whether an attribute between here and the function, or above the doc comment, makes it a test.
 fn is_on_test(lines: &[&str], index: usize) -> bool {
     let above =
@@ -136,6 +157,15 @@ mod tests {
             citations(&file(&text.concat())).into_iter().map(|c| (c.number, c.on_test)).collect();
         let expected = [("BW-001", true), ("BW-002", true), ("BW-003", false)];
         assert_eq!(found, expected.map(|(number, on_test)| (number.to_owned(), on_test)));
+    }
+
+    #[test]
+    fn a_conformance_case_lists_its_numbers() {
+        let text = "case!(\"boot::x\", [\"BW-001\", \"BW-002\"], [], Running, x)".to_owned();
+        let case = SourceFile { path: format!("{CASES}boot.rs"), text: text.clone() };
+        let numbers: Vec<_> = in_cases(&case).into_iter().map(|citation| citation.number).collect();
+        assert_eq!(numbers, ["BW-001", "BW-002"]);
+        assert!(in_cases(&file(&text)).is_empty());
     }
 
     #[test]

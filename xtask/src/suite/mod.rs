@@ -6,7 +6,7 @@ use anyhow::Result;
 use bootwright_conformance::{host, packages};
 
 use crate::{
-    check,
+    check, conformance,
     steps::{Steps, run},
     workspace::Workspace,
 };
@@ -37,6 +37,7 @@ pub fn test(workspace: &Workspace, fast: bool) -> ExitCode {
         let count = steps.tests(&selection.name(), &mut runner.feature_tests(workspace, &selection));
         steps.skipped(count.skipped);
     }
+    conformance(workspace, &mut steps);
     let skipped = skipped + example::tests(workspace, host::is_root(), &mut steps);
     let ran = machine_tests(workspace, runner, fast, &mut steps);
     steps.skipped(skipped.saturating_sub(ran));
@@ -96,6 +97,13 @@ fn host_tests(workspace: &Workspace, runner: Runner, steps: &mut Steps) -> u64 {
 
 fn need_root(workspace: &Workspace) -> Vec<String> {
     workspace.sources().map(|files| root_only::tests(&files)).unwrap_or_default()
+}
+
+/// The conformance suite without virtual machines. A case that something is missing for counts as skipped.
+fn conformance(workspace: &Workspace, steps: &mut Steps) {
+    let mut command = conformance::command(workspace, &["--tier", "fakes", "--tier", "loop"]);
+    let count = steps.tests("conformance suite", &mut command);
+    steps.skipped(count.skipped);
 }
 
 /// Tests that boot virtual machines. Returns how many ran.

@@ -35,9 +35,8 @@ impl LoopDisk {
         File::create(disk.image("root"))?.set_len(ROOT_SIZE)?;
         let quiet = ["-q", "-E", "lazy_itable_init=1,nodiscard"].map(str::to_owned);
         host::run(host::command("mkfs.ext4").args(quiet).args(mkfs_args).arg(disk.image("root")))?;
-        File::create(disk.image("esp"))?.set_len(ESP_SIZE)?;
-        host::run(host::command("mkfs.vfat").args(["-F", "16", "-s", "1"]).arg(disk.image("esp")))?;
         disk.mount()?;
+        disk.mount_esp()?;
         Ok(disk)
     }
 
@@ -63,19 +62,23 @@ impl LoopDisk {
     fn mount(&mut self) -> Result<()> {
         host::run(host::command("mount").args(["-o", "loop"]).arg(self.image("root")).arg(self.sysroot()))?;
         self.mounted = true;
-        let options = "loop,umask=0077,shortname=winnt";
-        host::run(
-            host::command("mount").args(["-t", "vfat", "-o", options]).arg(self.image("esp")).arg(self.esp()),
-        )?;
         Ok(())
     }
 
-    fn unmount(&mut self) -> Result<()> {
-        for at in [self.esp(), self.sysroot()] {
-            host::run(host::command("umount").arg(at))?;
+    /// FAT; or memory of the same size, where the kernel has no FAT.
+    fn mount_esp(&self) -> Result<()> {
+        let image = self.image("esp");
+        File::create(&image)?.set_len(ESP_SIZE)?;
+        host::run(host::command("mkfs.vfat").args(["-F", "16", "-s", "1"]).arg(&image))?;
+        let options = "loop,umask=0077,shortname=winnt";
+        let mut fat = host::command("mount");
+        fat.args(["-t", "vfat", "-o", options]).arg(&image).arg(self.esp());
+        if host::run(&mut fat).is_ok() {
+            return Ok(());
         }
-        self.mounted = false;
-        Ok(())
+        let memory = format!("size={ESP_SIZE},mode=0700");
+        let mut tmpfs = host::command("mount");
+        host::run(tmpfs.args(["-t", "tmpfs", "-o", &memory, "esp"]).arg(self.esp())).map(drop)
     }
 
     /// Copies both to a new folder. Nothing may hold a file open.
@@ -84,8 +87,10 @@ impl LoopDisk {
     /// When it cannot be unmounted, copied or mounted again.
     pub fn save(&mut self) -> Result<tempfile::TempDir> {
         let copy = tempfile::Builder::new().prefix("bootwright-suite-").tempdir_in(scratch())?;
-        self.unmount()?;
-        self.copy(|image| copy.path().join(image), true)?;
+        std::fs::create_dir(copy.path().join("esp"))?;
+        copy_all(&self.esp(), &copy.path().join("esp"))?;
+        host::run(host::command("umount").arg(self.sysroot()))?;
+        copy_sparse(&self.image("root"), &copy.path().join("root.img"))?;
         self.mount()?;
         Ok(copy)
     }
@@ -95,22 +100,29 @@ impl LoopDisk {
     /// # Errors
     /// As [`LoopDisk::save`].
     pub fn load(&mut self, copy: &Path) -> Result<()> {
-        self.unmount()?;
-        self.copy(|image| copy.join(image), false)?;
+        for entry in std::fs::read_dir(self.esp())? {
+            let path = entry?.path();
+            if path.is_dir() { std::fs::remove_dir_all(path)? } else { std::fs::remove_file(path)? }
+        }
+        copy_all(&copy.join("esp"), &self.esp())?;
+        host::run(host::command("umount").arg(self.sysroot()))?;
+        copy_sparse(&copy.join("root.img"), &self.image("root"))?;
         self.mount()
     }
+}
 
-    fn copy(&self, other: impl Fn(String) -> PathBuf, out: bool) -> Result<()> {
-        for name in ["root", "esp"] {
-            let (here, there) = (self.image(name), other(format!("{name}.img")));
-            let (from, to) = if out { (here, there) } else { (there, here) };
-            // Replaced, not written over: holes stay holes.
-            let _ = std::fs::remove_file(&to);
-            host::run(host::command("cp").args(["--sparse=auto", "--"]).arg(&from).arg(&to))
-                .with_context(|| format!("copy {}", from.display()))?;
-        }
-        Ok(())
-    }
+/// Everything in a folder.
+fn copy_all(from: &Path, to: &Path) -> Result<()> {
+    let mut copy = host::command("cp");
+    host::run(copy.args(["-r", "--"]).arg(from.join(".")).arg(to)).map(drop)
+}
+
+/// Replaced, not written over: holes stay holes.
+fn copy_sparse(from: &Path, to: &Path) -> Result<()> {
+    let _ = std::fs::remove_file(to);
+    host::run(host::command("cp").args(["--sparse=auto", "--"]).arg(from).arg(to))
+        .map(drop)
+        .with_context(|| format!("copy {}", from.display()))
 }
 
 impl Drop for LoopDisk {

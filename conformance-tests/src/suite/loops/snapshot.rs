@@ -1,4 +1,5 @@
-//! Every file below a folder with everything that can be told apart.
+//! Every file below a folder with everything that can be told apart. Folders with nothing in them are left out: stores sort objects
+//! into folders by name, and keep those.
 
 use std::{
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
@@ -26,6 +27,9 @@ pub fn add_folder(all: &mut Fingerprint, prefix: &str, folder: &Path) -> Result<
             }
             let found = path.symlink_metadata()?;
             let (mode, owner) = (found.permissions().mode(), (found.uid(), found.gid()));
+            if found.is_dir() && is_empty(&path)? {
+                continue;
+            }
             let content = content(&path, &found)?;
             all.add(format!("{prefix}/{name}"), format!("{mode:o} {owner:?} {content}"));
             if found.is_dir() {
@@ -34,6 +38,17 @@ pub fn add_folder(all: &mut Fingerprint, prefix: &str, folder: &Path) -> Result<
         }
     }
     Ok(())
+}
+
+/// Whether there is no file below a folder.
+fn is_empty(folder: &Path) -> Result<bool> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if !path.is_dir() || path.is_symlink() || !is_empty(&path)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn content(path: &Path, found: &std::fs::Metadata) -> Result<String> {

@@ -167,7 +167,8 @@ impl LoopWorld {
             running_cmdline: cmdline.unwrap_or_default(),
             boot_id: format!("boot-{}", self.boots),
             progress: Arc::new(NoProgress),
-            patience: std::time::Duration::ZERO,
+            // Another thread may be starting a program, which shares the lock's file until it is on its own.
+            patience: std::time::Duration::from_secs(10),
         }))
     }
 
@@ -441,8 +442,8 @@ impl World for LoopWorld {
         let _ = std::fs::remove_file(self.filler());
         let Some(entries) = entries else { return Ok(()) };
         let each = (KERNEL_SIZE + (64 << 10)) as u64;
-        // What entries and notes take is small; a kernel is not.
-        let left = u64::from(entries) * each + (96 << 10);
+        // What entries and notes take is small; a kernel is not. Plugins leave a mebibyte free.
+        let left = u64::from(entries) * each + (1 << 20) + (96 << 10);
         let found = rustix::fs::statvfs(self.disk.esp()).map_err(std::io::Error::from)?;
         let size = (found.f_bavail * found.f_frsize).saturating_sub(left);
         let file = std::fs::File::create(self.filler())?;

@@ -1,0 +1,78 @@
+//! Runs units on several threads.
+
+use std::{
+    sync::{Mutex, PoisonError, mpsc},
+    thread,
+    time::Instant,
+};
+
+use super::{CaseReport, Outcome, Plan, Report, Unit, prepare, run_case};
+use crate::suite::{Case, Missing, Setting, Verdict, World};
+
+/// Runs everything; progress goes to standard error, one line for each case that fails.
+pub fn execute(plan: &Plan, jobs: usize) -> Report {
+    let queue = Mutex::new(plan.units.iter());
+    let (sender, results) = mpsc::channel();
+    thread::scope(|scope| {
+        for _ in 0..jobs {
+            let (queue, sender) = (&queue, sender.clone());
+            scope.spawn(move || worker(queue, &sender));
+        }
+        drop(sender);
+        let mut report = Report::default();
+        for (unit, case) in results {
+            if case.outcome == Outcome::Failed {
+                eprintln!("FAILED {unit} {}: {}", case.name, case.text);
+            }
+            report.add(unit, case);
+        }
+        report.sort(plan);
+        report
+    })
+}
+
+fn worker<'a>(queue: &Mutex<std::slice::Iter<'a, Unit>>, results: &mpsc::Sender<(&'a Unit, CaseReport)>) {
+    let Ok(runtime) = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()
+    else {
+        return;
+    };
+    loop {
+        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let Some(unit) = next else { return };
+        runtime.block_on(run_unit(unit, |case| {
+            let _ = results.send((unit, case));
+        }));
+    }
+}
+
+async fn run_unit(unit: &Unit, mut done: impl FnMut(CaseReport)) {
+    if let Err(missing) = unit.factory.can_run(&unit.cell) {
+        unit.cases.iter().for_each(|case| done(ignored(case, &missing)));
+        return;
+    }
+    let mut machine: Option<Box<dyn World>> = None;
+    for case in &unit.cases {
+        let start = Instant::now();
+        let mut world = match machine.take() {
+            Some(world) => world,
+            None => match prepare(&*unit.factory, &unit.cell, case.setting).await {
+                Ok(world) => world,
+                Err(error) => {
+                    let why = format!("no machine to start from: {error}");
+                    done(CaseReport::new(case, Verdict::Failed { took: start.elapsed(), why }));
+                    continue;
+                }
+            },
+        };
+        let verdict = run_case(&mut *world, case).await;
+        let usable = unit.factory.shares_machines() && case.setting == Setting::Running;
+        if usable && !matches!(verdict, Verdict::Failed { .. }) {
+            machine = Some(world);
+        }
+        done(CaseReport::new(case, verdict));
+    }
+}
+
+fn ignored(case: &Case, missing: &Missing) -> CaseReport {
+    CaseReport::new(case, Verdict::Ignored { missing: missing.clone() })
+}

@@ -1,0 +1,117 @@
+//! What a person can ask of the runner.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+use super::matrix::Ci;
+use crate::{
+    suite::{Case, Cell, Tier},
+    system::KernelFormat,
+};
+
+/// Command line of the runner.
+#[derive(Debug, Clone, Parser)]
+#[command(
+    name = "bootwright-conformance",
+    about = "Runs the conformance suite on the plugins in this program"
+)]
+pub struct Options {
+    /// Only this storage backend; may be given several times.
+    #[arg(long, value_name = "NAME")]
+    pub backend: Vec<String>,
+    /// Only this bootloader; may be given several times.
+    #[arg(long, value_name = "NAME")]
+    pub boot: Vec<String>,
+    /// Only this kernel format: split or unified.
+    #[arg(long, value_name = "FORMAT", value_parser = format)]
+    pub format: Option<KernelFormat>,
+    /// Only this tier: fakes, loop or vm; may be given several times [default: fakes and loop].
+    #[arg(long, value_name = "TIER", value_parser = tier)]
+    pub tier: Vec<Tier>,
+    /// Only cases whose name contains this text; may be given several times.
+    #[arg(long, value_name = "TEXT")]
+    pub case: Vec<String>,
+    /// How many run at once [default: one for each processor].
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<usize>,
+    /// Only the i-th of n parts of equal length, counted from 1.
+    #[arg(long, value_name = "I/N", value_parser = shard)]
+    pub shard: Option<(usize, usize)>,
+    /// Only what the matrix runs in each change's run of this length: short or full.
+    #[arg(long, value_name = "LENGTH", value_parser = ci)]
+    pub ci: Option<Ci>,
+    /// Where report.html, report.xml and report.json go [default: target/conformance].
+    #[arg(long, value_name = "FOLDER")]
+    pub report: Option<PathBuf>,
+}
+
+impl Options {
+    /// Tiers to run, the cheapest first.
+    pub fn tiers(&self) -> Vec<Tier> {
+        let asked = |tier: &Tier| match self.tier.as_slice() {
+            [] => *tier != Tier::Vm,
+            some => some.contains(tier),
+        };
+        Tier::ALL.into_iter().filter(asked).collect()
+    }
+
+    /// How many units run at once.
+    pub fn jobs(&self) -> usize {
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        self.jobs.unwrap_or(processors).max(1)
+    }
+
+    /// Whether a cell is asked for.
+    pub fn wants_cell(&self, cell: &Cell) -> bool {
+        let named = |asked: &[String], name: &String| asked.is_empty() || asked.contains(name);
+        named(&self.backend, &cell.backend)
+            && named(&self.boot, &cell.bootloader)
+            && self.format.is_none_or(|format| format == cell.format)
+    }
+
+    /// Whether a case is asked for.
+    pub fn wants_case(&self, case: &Case) -> bool {
+        self.case.is_empty() || self.case.iter().any(|text| case.name.contains(text.as_str()))
+    }
+}
+
+fn tier(text: &str) -> Result<Tier, String> {
+    let found = Tier::ALL.into_iter().find(|tier| tier.name() == text);
+    found.ok_or_else(|| "known: fakes, loop, vm".to_owned())
+}
+
+fn format(text: &str) -> Result<KernelFormat, String> {
+    let all = [KernelFormat::Split, KernelFormat::Unified];
+    all.into_iter().find(|format| format.name() == text).ok_or_else(|| "known: split, unified".to_owned())
+}
+
+fn ci(text: &str) -> Result<Ci, String> {
+    match text {
+        "short" => Ok(Ci::Short),
+        "full" => Ok(Ci::Full),
+        _ => Err("known: short, full".to_owned()),
+    }
+}
+
+/// `2/4`
+fn shard(text: &str) -> Result<(usize, usize), String> {
+    let parts = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
+    match parts {
+        Some((i, n)) if (1..=n).contains(&i) => Ok((i, n)),
+        _ => Err("write it as 1/4, 2/4, …".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shard_is_one_of_so_many() {
+        assert_eq!(shard("2/4"), Ok((2, 4)));
+        for bad in ["0/4", "5/4", "x", "1/0", "1"] {
+            assert!(shard(bad).is_err(), "{bad}");
+        }
+    }
+}

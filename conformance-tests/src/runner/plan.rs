@@ -1,0 +1,114 @@
+//! From options to units of work: which cases run on which machine.
+
+use std::{fmt, sync::Arc};
+
+use anyhow::{Result, ensure};
+
+use super::{Factories, Matrix, Options};
+use crate::suite::{Case, Cell, Setting, Tier, WorldFactory, all_cases, fakes, loops};
+
+/// Cases that run one after the other: on one machine, or a single one.
+#[derive(Debug, Clone)]
+pub struct Unit {
+    /// Makes its machine.
+    pub factory: Arc<dyn WorldFactory>,
+    /// On this cell.
+    pub cell: Cell,
+    /// In this order.
+    pub cases: Vec<Case>,
+}
+
+/// What is to be run.
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    /// In a stable order.
+    pub units: Vec<Unit>,
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.factory.tier().name(), self.cell)
+    }
+}
+
+impl Plan {
+    /// Everything that `options` ask for.
+    ///
+    /// # Errors
+    /// If that is nothing: a run without a case would be green without having shown anything.
+    pub fn make(options: &Options, factories: &Factories, matrix: Option<&Matrix>) -> Result<Self> {
+        let cases: Vec<_> = all_cases().into_iter().filter(|case| options.wants_case(case)).collect();
+        let mut units = Vec::new();
+        for tier in options.tiers() {
+            for factory in factories.iter().filter(|factory| factory.tier() == tier) {
+                for cell in cells(tier, options, matrix) {
+                    units.extend(split(factory, &cell, &cases));
+                }
+            }
+        }
+        if let Some((i, n)) = options.shard {
+            let mut place = 0;
+            units.retain(|_| {
+                place += 1;
+                (place - 1) % n == i - 1
+            });
+        }
+        ensure!(units.iter().any(|unit| !unit.cases.is_empty()), "no case matches: nothing would be run");
+        Ok(Self { units })
+    }
+
+    /// How many cases there are.
+    pub fn cases(&self) -> usize {
+        self.units.iter().map(|unit| unit.cases.len()).sum()
+    }
+}
+
+/// Cells of a tier: fakes have their own; the others those of the matrix, or else of the registry.
+fn cells(tier: Tier, options: &Options, matrix: Option<&Matrix>) -> Vec<Cell> {
+    let mut cells = match (tier, matrix) {
+        (Tier::Fakes, _) => fakes::cells(),
+        (_, Some(matrix)) => matrix.all(),
+        (_, None) => loops::cells(),
+    };
+    if let (Tier::Vm, Some(matrix), Some(length)) = (tier, matrix, options.ci) {
+        cells.retain(|cell| matrix.ci(cell).is_some_and(|ci| ci <= length));
+    }
+    cells.retain(|cell| options.wants_cell(cell));
+    cells
+}
+
+/// One unit for each case, or, where machines are shared, one for all cases that can share.
+fn split(factory: &Arc<dyn WorldFactory>, cell: &Cell, cases: &[Case]) -> Vec<Unit> {
+    let unit = |cases: Vec<Case>| Unit { factory: Arc::clone(factory), cell: cell.clone(), cases };
+    let shares = |case: &&Case| factory.shares_machines() && case.setting == Setting::Running;
+    let shared: Vec<_> = cases.iter().filter(shares).copied().collect();
+    let alone = cases.iter().filter(|case| !shares(case)).map(|case| unit(vec![*case]));
+    let together = (!shared.is_empty()).then(|| unit(shared));
+    together.into_iter().chain(alone).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::runner::built_in;
+
+    fn plan(arguments: &[&str]) -> Result<Plan> {
+        let options = Options::try_parse_from([&["suite"], arguments].concat()).unwrap();
+        Plan::make(&options, &built_in(), None)
+    }
+
+    #[test]
+    fn shards_cut_the_plan_into_parts_that_make_the_whole() {
+        let whole = plan(&["--tier", "fakes"]).unwrap().cases();
+        let part = |shard| plan(&["--tier", "fakes", "--shard", shard]).unwrap().cases();
+        assert_eq!(part("1/3") + part("2/3") + part("3/3"), whole);
+    }
+
+    #[test]
+    fn a_run_of_nothing_is_an_error() {
+        assert!(plan(&["--case", "no such case"]).unwrap_err().to_string().contains("nothing"));
+        assert!(plan(&["--tier", "fakes", "--backend", "none"]).is_err());
+    }
+}

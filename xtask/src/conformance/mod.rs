@@ -1,0 +1,47 @@
+//! `cargo xtask conformance` and `cargo xtask matrix`.
+//!
+//! The suite is a program of its own: it links every plugin, and so needs system libraries that this one must do without.
+
+mod readme;
+
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context as _, Result};
+use bootwright_conformance::host;
+use clap::Args;
+
+use crate::workspace::Workspace;
+
+/// What the runner understands, handed on as it is.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// --backend B, --boot L, --format split|unified, --tier fakes|loop|vm, --case TEXT, --jobs N, --shard I/N, …;
+    /// `cargo xtask conformance -- --help` tells all
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    runner: Vec<String>,
+}
+
+/// A command that runs the suite with these arguments.
+pub fn command(workspace: &Workspace, arguments: &[&str]) -> Command {
+    let run = ["run", "--quiet", "-p", "bootwright-conformance", "--bin", "bootwright-conformance", "--"];
+    workspace.cargo(&[&run, arguments].concat())
+}
+
+/// Runs the suite; its exit status is ours.
+pub fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCode> {
+    let arguments: Vec<_> = arguments.runner.iter().map(String::as_str).collect();
+    let status = command(workspace, &arguments).status().context("start the suite")?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Rewrites the README's matrix from the report of the last run.
+pub fn matrix(workspace: &Workspace) -> Result<()> {
+    let report = host::target_dir().join("conformance/report.json");
+    let what = || format!("read {}; `cargo xtask conformance` writes it", report.display());
+    let report = std::fs::read(&report).with_context(what)?;
+    let report = serde_json::from_slice(&report).context("the report of the last run")?;
+    let path = workspace.root().join("README.md");
+    let text = std::fs::read_to_string(&path)?;
+    std::fs::write(&path, readme::with_matrix(&text, &report)?)?;
+    Ok(())
+}
