@@ -18,11 +18,15 @@ const SEPARATORS: [&str; 5] = ["|", "||", "&&", ";", "&"];
 
 /// What is wrong with them.
 pub fn check(input: &Input) -> Vec<String> {
+    in_sources(&input.sources)
+}
+
+fn in_sources(sources: &[SourceFile]) -> Vec<String> {
     let is_workflow = |file: &&SourceFile| {
         (file.is("yml") || file.is("yaml")) && FOLDERS.iter().any(|folder| file.path.contains(folder))
     };
     let commands = crate::Arguments::command();
-    let workflows: Vec<_> = input.sources.iter().filter(is_workflow).collect();
+    let workflows: Vec<_> = sources.iter().filter(is_workflow).collect();
     if workflows.is_empty() {
         return vec!["there is no workflow at all".to_owned()];
     }
@@ -124,8 +128,13 @@ fn call_problems(arguments: &[&str], commands: &clap::Command) -> Vec<String> {
     let Some(command) = commands.find_subcommand(name) else {
         return vec![format!("there is no `cargo xtask {name}`")];
     };
-    let known: BTreeSet<_> =
-        command.get_arguments().filter_map(clap::Arg::get_long).chain(["help"]).collect();
+    let passes_on = command.get_arguments().any(clap::Arg::is_trailing_var_arg_set);
+    // What it does not read itself goes to the suite's own program.
+    let suite = passes_on.then(bootwright_conformance::runner::Options::command);
+    let mut known: BTreeSet<_> = BTreeSet::from(["help"]);
+    for command in std::iter::once(command).chain(&suite) {
+        known.extend(command.get_arguments().filter_map(clap::Arg::get_long));
+    }
     let options =
         rest.iter().filter_map(|word| word.trim_start_matches(|c| !"-\"".contains(c)).strip_prefix("--"));
     let names =
@@ -154,6 +163,12 @@ mod tests {
 
     fn of_job(job: &str) -> Vec<String> {
         problems(&format!("name: x\non: push\njobs:\n  a:\n{job}"), &crate::Arguments::command())
+    }
+
+    #[test]
+    fn the_workflows_of_this_repository_hold() {
+        let found = in_sources(&crate::workspace::Workspace::find().sources().unwrap());
+        assert!(found.is_empty(), "{}", found.join("\n"));
     }
 
     #[test]
