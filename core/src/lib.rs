@@ -25,6 +25,7 @@ pub mod fake;
 pub mod fs;
 pub mod image_config;
 pub mod image_kernel;
+pub mod layers;
 pub mod model;
 pub mod process;
 pub mod registry;

@@ -11,7 +11,7 @@
 use std::{
     ffi::{OsStr, OsString},
     io::{Read, Write},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     thread::ScopedJoinHandle,
 };
 
@@ -161,6 +161,32 @@ impl Tool {
         output
     }
 
+    /// Runs it to its end, gives it on its standard input what `feed` writes, and demands success. May block.
+    ///
+    /// # Errors
+    /// Those of [`Tool::run`], and those of `feed`: where both went wrong, the one that did so first.
+    pub fn run_fed_blocking(&self, feed: impl FnOnce(&mut dyn Write) -> Result<()> + Send) -> Result<Output> {
+        tracing::debug!(command = %self.command_line(), "run, and feed");
+        let mut command = self.command();
+        let mut child = command.stdin(Stdio::piped()).spawn().map_err(|error| self.not_started(error))?;
+        let stdin = child.stdin.take();
+        let (output, result) = std::thread::scope(|scope| {
+            let feeder = stdin.map(|pipe| scope.spawn(move || Pipe::feed(pipe, feed)));
+            let output = self.attend(&mut child);
+            if output.is_err() {
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+            (output, feeder.and_then(|feeder| feeder.join().ok()).unwrap_or(Fed::All))
+        });
+        match (output?, result) {
+            (_, Fed::Failed(error)) => Err(error),
+            (output, Fed::Unwanted(error)) if output.status.success() => Err(error),
+            (output, _) if output.status.success() => Ok(output),
+            (output, _) => Err(self.failure(&output)),
+        }
+    }
+
     fn command(&self) -> Command {
         #[expect(clippy::disallowed_methods, reason = "this is the one place that starts programs")]
         let mut command = Command::new(&self.program);
@@ -229,10 +255,48 @@ impl Tool {
     }
 }
 
-/// Runs what blocks where it may.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
+/// How feeding a program ended.
+enum Fed {
+    All,
+    /// The program stopped listening.
+    Unwanted(Error),
+    Failed(Error),
+}
+
+/// A program's standard input, which knows whether anybody listens.
+struct Pipe {
+    pipe: ChildStdin,
+    unwanted: bool,
+}
+
+impl Pipe {
+    fn feed(pipe: ChildStdin, feed: impl FnOnce(&mut dyn Write) -> Result<()>) -> Fed {
+        let mut pipe = Self { pipe, unwanted: false };
+        match feed(&mut pipe) {
+            Ok(()) => Fed::All,
+            Err(error) if pipe.unwanted => Fed::Unwanted(error),
+            Err(error) => Fed::Failed(error),
+        }
+    }
+}
+
+impl Write for Pipe {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.pipe.write(bytes);
+        self.unwanted |= written.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe);
+        written
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.pipe.flush()
+    }
+}
+
+/// Runs what blocks on a thread where it may.
+///
+/// # Errors
+/// Those of `work`, and `Internal` if it panicked.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|error| Error::internal("a background task ended early").with_source(error))?
 }
@@ -289,6 +353,24 @@ mod tests {
     #[test]
     fn a_program_that_ignores_its_input_is_no_error() {
         shell("exit 0").stdin(vec![b'x'; 1 << 20]).run_blocking().unwrap();
+    }
+
+    #[test]
+    fn a_program_is_fed_as_it_reads() {
+        let feed = |pipe: &mut dyn Write| {
+            (0..1000).try_for_each(|_| pipe.write_all(&[b'x'; 1000])).context_io(|| "feed".to_owned())
+        };
+        assert_eq!(shell("wc -c").run_fed_blocking(feed).unwrap().text().trim(), "1000000");
+        let error = shell("read -r x; echo enough >&2; exit 3").run_fed_blocking(feed).unwrap_err();
+        assert!(error.to_string().contains("enough"), "what the program says counts: {error}");
+        shell("exit 0").run_fed_blocking(feed).unwrap_err();
+    }
+
+    #[test]
+    fn what_fails_while_feeding_counts_more_than_what_the_program_says_of_it() {
+        let feed = |_: &mut dyn Write| Err(Error::integrity("damaged"));
+        let error = shell("cat; echo short input >&2; exit 1").run_fed_blocking(feed).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Integrity);
     }
 
     #[test]

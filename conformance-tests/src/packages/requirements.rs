@@ -72,7 +72,7 @@ const DEBIAN_KEYS: &[&str] = &[
 ];
 
 /// Everything that is needed to build, compose images, and run the tests and the demo.
-pub const REQUIREMENTS: [Requirement; 25] = [
+pub const REQUIREMENTS: [Requirement; 26] = [
     program("pkg-config", "the build", "pkg-config", "pkgconf-pkg-config", "pkgconf"),
     files(&["/usr/include/openssl/ssl.h"], "the build", "libssl-dev", "openssl-devel", "openssl"),
     files(&["/usr/include/ostree-1/ostree.h"], "the build", "libostree-dev", "ostree-devel", "ostree"),
@@ -99,6 +99,7 @@ pub const REQUIREMENTS: [Requirement; 25] = [
     program("unshare", "composing images", "util-linux", "util-linux", "util-linux"),
     program("mount", "composing images", "mount", "util-linux", "util-linux"),
     program("zstd", "composing images", "zstd", "zstd", "zstd"),
+    program("sqfstar", "the example of a distribution", "squashfs-tools", "squashfs-tools", "squashfs-tools"),
     program("skopeo", "fetching images", "skopeo", "skopeo", "skopeo"),
     program(
         "docker-registry",

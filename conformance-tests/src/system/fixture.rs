@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 /// A folder or file of this workspace, and its place in the image.
 #[derive(Debug, Clone, Copy)]
 pub struct Placed {
-    /// Path below the workspace.
+    /// Path below the workspace, or an absolute one.
     pub from: &'static str,
     /// Absolute path in the image.
     pub to: &'static str,
@@ -37,6 +37,8 @@ pub struct BackendFixture {
     pub links: &'static [(&'static str, &'static str)],
     /// dracut modules.
     pub dracut_modules: &'static [&'static str],
+    /// Packages of the distribution, besides those of every test image.
+    pub packages: &'static [&'static str],
     /// Whether a UKI is sealed to its root (otherwise the root arguments come beside it).
     pub sealed_ukis: bool,
 }
@@ -44,7 +46,7 @@ pub struct BackendFixture {
 const READ_ONLY_ROOT: &str = "/usr/lib/systemd/system/systemd-growfs-root.service.d/50-read-only-root.conf";
 const READ_ONLY_ROOT_TEXT: &str = include_str!("../../../backends/composefs/systemd/50-read-only-root.conf");
 
-const FIXTURES: [BackendFixture; 2] = [
+static FIXTURES: [BackendFixture; 2] = [
     BackendFixture {
         backend: "composefs",
         early_program: Some(EarlyProgram {
@@ -58,6 +60,7 @@ const FIXTURES: [BackendFixture; 2] = [
         files: &[(READ_ONLY_ROOT, READ_ONLY_ROOT_TEXT)],
         links: &[],
         dracut_modules: &["bootwright-composefs"],
+        packages: &[],
         sealed_ukis: true,
     },
     BackendFixture {
@@ -73,18 +76,21 @@ const FIXTURES: [BackendFixture; 2] = [
         ],
         links: &[("/ostree", "sysroot/ostree")],
         dracut_modules: &["ostree", "bootwright-ostree"],
+        packages: &[],
         sealed_ukis: false,
     },
 ];
 
-/// The needs of this backend.
+bootwright_core::inventory::collect!(BackendFixture);
+
+/// The needs of this backend. A backend that is kept elsewhere brings its own row, by `inventory::submit!` in the program that tests it.
 ///
 /// # Errors
 /// When there is no row for it: its images cannot be made here.
 pub fn fixture(backend: &str) -> Result<&'static BackendFixture> {
-    let known = FIXTURES.iter().map(|fixture| fixture.backend).collect::<Vec<_>>().join(", ");
-    FIXTURES
-        .iter()
+    let all = || FIXTURES.iter().chain(bootwright_core::inventory::iter::<BackendFixture>());
+    let known = all().map(|fixture| fixture.backend).collect::<Vec<_>>().join(", ");
+    all()
         .find(|fixture| fixture.backend == backend)
         .with_context(|| format!("no images can be made for the backend {backend} (known: {known})"))
 }

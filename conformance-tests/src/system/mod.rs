@@ -184,6 +184,7 @@ impl Systems {
     /// What the backend needs in early boot.
     fn early_boot(&self, mut recipe: Recipe) -> Result<Recipe> {
         let needs = self.backend;
+        recipe.packages.extend(needs.packages.iter().map(|&package| package.to_owned()));
         if let Some(program) = needs.early_program {
             let built = build_program(program.package, program.package, PROFILE)?;
             recipe = recipe.host_file(program.to, built, 0o755);

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::Intent;
 use crate::{
-    error::{Error, IoContext, Result},
+    error::{Error, ErrorKind, IoContext, Result},
     fs::{ReplaceStyle, Root},
     model::{DeploymentId, KernelCmdline, Stateroot},
 };
@@ -148,12 +148,11 @@ impl StateStore {
     }
 
     fn load<T: DeserializeOwned>(&self, file: &str) -> Result<Option<T>> {
-        let path = path(file);
-        let Some(bytes) = self.root.read(&path)? else { return Ok(None) };
-        serde_json::from_slice(&bytes).map(Some).map_err(|source| {
-            Error::integrity(format!("{} is damaged", self.root.show(&path)))
-                .with_source(source)
-                .with_hint("move it away; `bootwright status` then shows what is left")
+        self.root.read_json(&path(file)).map_err(|error| match error.kind() {
+            ErrorKind::Integrity => {
+                error.with_hint("move it away; `bootwright status` then shows what is left")
+            }
+            _ => error,
         })
     }
 

@@ -3,7 +3,8 @@
 //! A deployment starts with the `/etc` of its image. What a person changed since then must survive an upgrade, and what
 //! the image changed must arrive. Three trees go in: the old default (`base`), what is there now (`local`) and the new
 //! default (`new`). Nobody needs all three as folders: a backend describes its trees in memory ([`EtcTree::insert`])
-//! and a real folder is read by [`scan()`]. [`merge()`] is pure; [`materialise()`] writes the result.
+//! and a real folder is read by [`scan()`]. [`merge()`] is pure; [`materialise()`] writes the result, [`put_in_place()`] in the place of
+//! what was there.
 //!
 //! | local against base | new against base | result | reported |
 //! |---|---|---|---|
@@ -31,6 +32,7 @@
 mod materialise;
 mod merge;
 mod scan;
+mod switch;
 mod tree;
 mod xattr;
 
@@ -43,6 +45,7 @@ pub use self::{
     materialise::{Materialised, materialise},
     merge::merge,
     scan::scan,
+    switch::put_in_place,
     tree::{Content, EtcTree, FileContent, Metadata, Node, NodeKind, Special, Xattrs},
 };
 

@@ -20,6 +20,10 @@ use crate::{
 /// Extended attributes by full name (`user.comment`).
 pub type Xattrs = BTreeMap<OsString, Vec<u8>>;
 
+/// A leftover of the container's build, after which systemd would believe that `/etc` was updated for this system already
+/// (`ConditionNeedsUpdate=` in systemd.unit(5)).
+const UPDATED_STAMP: &str = ".updated";
+
 /// The label that the policy, not a person, gives to each file.
 pub(super) const SELINUX_LABEL: &str = "security.selinux";
 
@@ -257,6 +261,13 @@ impl EtcTree {
     /// Whether nothing is in it.
     pub fn is_empty(&self) -> bool {
         self.nodes.len() <= 1
+    }
+
+    /// What an image's `/etc` is as a default: without what only its build meant.
+    #[must_use]
+    pub fn without_build_leftovers(mut self) -> Self {
+        self.nodes.retain(|path, _| !path.starts_with(UPDATED_STAMP));
+        self
     }
 
     /// Whether both have the same paths, with equal entries in the sense of [`Node::same_as`].

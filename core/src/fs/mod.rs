@@ -3,6 +3,7 @@
 //! No path leaves the folder (cap-std), each mutation is counted, and a test can stop the world before any of them.
 
 mod faults;
+mod json;
 mod root;
 
 pub use faults::Faults;

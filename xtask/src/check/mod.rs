@@ -10,6 +10,7 @@ mod policy;
 mod spdx;
 mod specification;
 mod units;
+mod workflows;
 
 use anyhow::{Result, bail};
 
@@ -43,13 +44,14 @@ impl Input {
 /// Each check returns what is wrong, one line each.
 type Check = fn(&Input) -> Vec<String>;
 
-const CHECKS: [(&str, Check); 6] = [
+const CHECKS: [(&str, Check); 7] = [
     ("licences of all dependencies", licences::check),
     ("core and cli name no plugin", plugin_names::check),
     ("the specification and the tests agree", specification::check),
     ("no registry and no path of one machine", places::check),
     ("links between documents", links::check),
     ("each file says what it is for", headers::check),
+    ("workflows of continuous integration", workflows::check),
 ];
 
 /// Runs all of them.

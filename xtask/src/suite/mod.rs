@@ -11,6 +11,7 @@ use crate::{
     workspace::Workspace,
 };
 
+mod example;
 mod features;
 mod images;
 mod root_only;
@@ -37,6 +38,7 @@ pub fn test(workspace: &Workspace, fast: bool) -> ExitCode {
         steps.skipped(count.skipped);
     }
     conformance(workspace, &mut steps);
+    let skipped = skipped + example::tests(workspace, host::is_root(), &mut steps);
     let ran = machine_tests(workspace, runner, fast, &mut steps);
     steps.skipped(skipped.saturating_sub(ran));
     steps.finish_tests()
@@ -81,6 +83,7 @@ fn checks(workspace: &Workspace, steps: &mut Steps) {
         arguments.extend(wanted.iter().map(String::as_str));
         steps.check(&selection.name(), || run(&mut workspace.cargo(&arguments)));
     }
+    example::checks(workspace, steps);
 }
 
 /// Unit, property and loop-disk tests. Returns how many were skipped, those of virtual machines among them.
@@ -116,7 +119,8 @@ fn machine_tests(workspace: &Workspace, runner: Runner, fast: bool, steps: &mut 
     if !steps.check("images for virtual machines", images::prepare) {
         return 0;
     }
-    steps.tests("tests in virtual machines", &mut runner.machine_tests(workspace)).ran()
+    let ran = steps.tests("tests in virtual machines", &mut runner.machine_tests(workspace)).ran();
+    ran + example::machine_tests(workspace, steps)
 }
 
 /// Whether the workspace has this file.

@@ -6,7 +6,7 @@ use bootwright_core::{
     context::BackendContext,
     error::{Error, ErrorKind, Result},
     etc_merge::{
-        Content, EtcTree, FileContent, MergeReport, Metadata, Node, NodeKind, Special, materialise, merge,
+        Content, EtcTree, FileContent, MergeReport, Metadata, Node, NodeKind, Special, merge, put_in_place,
         scan,
     },
     model::DeploymentId,
@@ -19,10 +19,6 @@ use composefs::{
 
 use super::state::{self, Found};
 use crate::tree::{self, Objects};
-
-/// A leftover of the container's build, after which systemd would believe that `/etc` was updated for this system already
-/// (`ConditionNeedsUpdate=` in systemd.unit(5)).
-const UPDATED_STAMP: &str = ".updated";
 
 /// Puts a deployment's `/etc` in place, and records that.
 ///
@@ -47,14 +43,14 @@ pub(crate) fn finalize<H: FsVerityHashValue>(
     let report = if shared || booted {
         MergeReport::default()
     } else {
-        put_in_place(context, repo, &found.root, source.as_ref())?
+        merge_etc(context, repo, &found.root, source.as_ref())?
     };
     found.origin.deployment.finalized = true;
     state::write(context, &found)?;
     Ok(report)
 }
 
-fn put_in_place<H: FsVerityHashValue>(
+fn merge_etc<H: FsVerityHashValue>(
     context: &BackendContext,
     repo: &Repository<H>,
     root: &str,
@@ -70,25 +66,8 @@ fn put_in_place<H: FsVerityHashValue>(
             merge(&base, &local, &new)
         }
     };
-    switch(context, root, &result)?;
+    put_in_place(&result, &context.sysroot, &format!("{}/etc", state::folder(root)))?;
     Ok(report)
-}
-
-/// Writes the tree beside the live folder, syncs it, and swaps the two.
-fn switch(context: &BackendContext, root: &str, etc: &EtcTree) -> Result<()> {
-    let (live, fresh) = (format!("{}/etc", state::folder(root)), format!("{}/etc.new", state::folder(root)));
-    let sysroot = &context.sysroot;
-    sysroot.remove_dir_all(&fresh)?;
-    materialise(etc, &sysroot.make_sub(&fresh)?)?;
-    sysroot.sync_filesystem()?;
-    if sysroot.exists(&live) {
-        sysroot.exchange(&fresh, &live)?;
-        sysroot.sync_filesystem()?;
-        sysroot.remove_dir_all(&fresh)?;
-        return Ok(());
-    }
-    sysroot.move_into_place(&fresh, &live, bootwright_core::fs::ReplaceStyle::Relaxed)?;
-    sysroot.sync_filesystem()
 }
 
 /// The `/etc` of an image.
@@ -96,22 +75,9 @@ fn switch(context: &BackendContext, root: &str, etc: &EtcTree) -> Result<()> {
 /// # Errors
 /// `InvalidInput` if the image has none.
 fn image_etc<H: FsVerityHashValue>(tree: &FileSystem<H>, objects: &Arc<Objects>) -> Result<EtcTree> {
-    let mut etc = subtree(tree, "etc", objects)?
+    let etc = subtree(tree, "etc", objects)?
         .ok_or_else(|| Error::new(ErrorKind::InvalidInput, "the image has no folder /etc"))?;
-    if etc.get(UPDATED_STAMP).is_some() {
-        etc = without(&etc, UPDATED_STAMP)?;
-    }
-    Ok(etc)
-}
-
-fn without(etc: &EtcTree, path: &str) -> Result<EtcTree> {
-    let mut entries = etc.iter();
-    let root = entries.next().map(|(_, node)| node.metadata.clone()).unwrap_or_default();
-    let mut rest = EtcTree::new(root);
-    for (entry, node) in entries.filter(|(entry, _)| !entry.starts_with(path)) {
-        rest.insert(entry, node.clone())?;
-    }
-    Ok(rest)
+    Ok(etc.without_build_leftovers())
 }
 
 /// The folder `name` at the top of an image, with everything in it. `None` if it is not there.

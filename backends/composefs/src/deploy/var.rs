@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use bootwright_core::{
-    context::BackendContext, error::Result, etc_merge::materialise, fs::ReplaceStyle, model::Stateroot,
+    context::BackendContext,
+    error::Result,
+    etc_merge::{EtcTree, Metadata, put_in_place},
+    model::Stateroot,
 };
 use composefs::{fsverity::FsVerityHashValue, tree::FileSystem};
 
@@ -20,19 +23,12 @@ pub(crate) fn seed<H: FsVerityHashValue>(
     tree: &FileSystem<H>,
     objects: &Arc<Objects>,
 ) -> Result<()> {
-    let (live, fresh) = (format!("state/os/{stateroot}/var"), format!("state/os/{stateroot}/var.new"));
-    let sysroot = &context.sysroot;
-    if sysroot.exists(&live) {
+    let live = format!("state/os/{stateroot}/var");
+    if context.sysroot.exists(&live) {
         return Ok(());
     }
-    sysroot.remove_dir_all(&fresh)?;
-    let target = sysroot.make_sub(&fresh)?;
-    if let Some(var) = etc::subtree(tree, "var", objects)? {
-        materialise(&var, &target)?;
-    }
-    sysroot.sync_filesystem()?;
-    // The deployment that uses it is recorded, and synced, after this.
-    sysroot.move_into_place(&fresh, &live, ReplaceStyle::Relaxed)
+    let var = etc::subtree(tree, "var", objects)?.unwrap_or_else(|| EtcTree::new(Metadata::with_mode(0o755)));
+    put_in_place(&var, &context.sysroot, &live)
 }
 
 /// The link in a deployment's folder that leads to it.

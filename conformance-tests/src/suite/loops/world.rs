@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bootwright_core::{
     StorageBackend,
     capability::BootloaderCapabilities,
-    context::{BackendContext, BootContext, PartitionIdentity, Sealing},
+    context::{BackendContext, BootContext, Firmware, PartitionIdentity, Sealing},
     efi::{AbsentVariables, EfiVariables},
     engine::{Engine, ImageLookup, InstallRequest, Parts, StateStore, SystemRecord, UpdateRequest},
     fs::{Faults, Root},
@@ -148,6 +148,8 @@ impl LoopWorld {
             sysroot: self.sysroot()?,
             esp_partition: Some(PartitionIdentity { number: 1, start: 2048, size: 1 << 20, guid: ESP_GUID }),
             efi,
+            disk: None,
+            firmware: Firmware::Uefi,
         })
     }
 
@@ -237,8 +239,8 @@ impl LoopWorld {
         Err(anyhow::anyhow!("no boot entry starts {version}").into())
     }
 
-    /// The stored file that holds [`OBJECT`] of a version, found by its content.
-    fn object_of(&self, version: Version) -> Result<PathBuf> {
+    /// The stored file that holds [`OBJECT`] of a version, found by its content, and where in it: a store may keep files in larger ones.
+    fn object_of(&self, version: Version) -> Result<(PathBuf, std::ops::Range<usize>)> {
         let wanted = format!("object of {version}\n").repeat(600).into_bytes();
         let mut left = vec![self.disk.sysroot()];
         while let Some(next) = left.pop() {
@@ -247,10 +249,11 @@ impl LoopWorld {
                 let found = path.symlink_metadata()?;
                 if found.is_dir() {
                     left.push(path);
-                } else if found.len() == wanted.len() as u64
-                    && oracle::read_file(&path).as_ref() == Some(&wanted)
-                {
-                    return Ok(path);
+                } else if found.is_file() && found.len() >= wanted.len() as u64 {
+                    let bytes = oracle::read_file(&path).unwrap_or_default();
+                    if let Some(at) = bytes.windows(wanted.len()).position(|window| window == wanted) {
+                        return Ok((path, at..at + wanted.len()));
+                    }
                 }
             }
         }
@@ -421,12 +424,12 @@ impl World for LoopWorld {
     async fn damage(&mut self, what: Damage) -> Result<()> {
         match what {
             Damage::StoredFile(version) => {
-                let path = self.object_of(version)?;
+                let (path, part) = self.object_of(version)?;
                 let mut bytes = oracle::read_file(&path).unwrap_or_default();
-                bytes.reverse();
+                bytes.get_mut(part).context("the object in its file")?.reverse();
                 std::fs::write(path, bytes)?;
             }
-            Damage::MissingFile(version) => std::fs::remove_file(self.object_of(version)?)?,
+            Damage::MissingFile(version) => std::fs::remove_file(self.object_of(version)?.0)?,
             Damage::BootFile(version) => {
                 let entry = self.menu_entry_of(version).await?;
                 std::fs::write(entry.files.first().context("a kernel")?, "")?;
