@@ -1,4 +1,4 @@
-//! The developer's commands: `cargo xtask test`, `check`, `demo`, `bench`.
+//! The developer's commands: `cargo xtask test`, `check`, `fuzz`, `demo`, `bench`.
 //!
 //! This program must build with nothing but a Rust toolchain, since it installs what everything else needs.
 
@@ -6,6 +6,7 @@ mod bench;
 mod check;
 mod count;
 mod demo;
+mod fuzz;
 mod steps;
 mod suite;
 mod workspace;
@@ -34,6 +35,8 @@ enum Command {
     },
     /// Runs the checks that need no test: formatting, lints, docs, licences, specification, features
     Check,
+    /// Feeds every parser of outside bytes with inputs that reach new code, and fails on a crash
+    Fuzz(fuzz::Arguments),
     /// Composes an operating system image, then installs, boots, upgrades and rolls it back in a virtual machine
     Demo(demo::Arguments),
     /// Measures imports beside another tool, and the time from power-on to multi-user
@@ -54,6 +57,7 @@ fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Test { fast } => Ok(suite::test(&Workspace::find(), fast)),
         Command::Check => Ok(suite::check(&Workspace::find())),
+        Command::Fuzz(arguments) => fuzz::command(&arguments),
         Command::Demo(arguments) => demo::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Bench(arguments) => bench::run(&arguments).map(|()| ExitCode::SUCCESS),
     }

@@ -6,7 +6,7 @@ use anyhow::Result;
 use bootwright_conformance::{host, packages};
 
 use crate::{
-    check,
+    check, fuzz,
     steps::{Steps, run},
     workspace::Workspace,
 };
@@ -17,6 +17,9 @@ mod root_only;
 mod runner;
 
 use runner::Runner;
+
+/// How long each fuzz target runs in the suite; `cargo xtask fuzz` runs them for longer.
+const FUZZ_SECONDS: u64 = 5;
 
 /// Everything, or everything but virtual machines.
 pub fn test(workspace: &Workspace, fast: bool) -> ExitCode {
@@ -36,6 +39,7 @@ pub fn test(workspace: &Workspace, fast: bool) -> ExitCode {
         let count = steps.tests(&selection.name(), &mut runner.feature_tests(workspace, &selection));
         steps.skipped(count.skipped);
     }
+    steps.counted_tests("fuzz targets, each for a few seconds", || fuzz::bounded(workspace, FUZZ_SECONDS));
     let ran = machine_tests(workspace, runner, fast, &mut steps);
     steps.skipped(skipped.saturating_sub(ran));
     steps.finish_tests()
