@@ -62,7 +62,8 @@ impl Disk {
     /// Writes the checksums of entries and header (UEFI specification, table 5-5).
     fn repair(&mut self) -> Option<()> {
         let start = usize::try_from(self.number(72, 8)?.checked_mul(SECTOR as u64)?).ok()?;
-        let length = self.number(80, 4)?.checked_mul(self.number(84, 4)?).and_then(|n| usize::try_from(n).ok())?;
+        let length =
+            self.number(80, 4)?.checked_mul(self.number(84, 4)?).and_then(|n| usize::try_from(n).ok())?;
         let entries = crc32(self.0.get(start..)?.get(..length)?);
         self.0.get_mut(SECTOR + 88..)?.get_mut(..4)?.copy_from_slice(&entries.to_le_bytes());
         let size = usize::try_from(self.number(12, 4)?).ok()?;

@@ -36,7 +36,8 @@ fn digest(bytes: &[u8]) -> Digest {
 /// Later pieces first: a document can name those behind it.
 fn layout(input: &[u8]) -> BTreeMap<String, Vec<u8>> {
     let documents: Vec<String> = pieces(input).take(MOST).map(text).collect();
-    let mut files = BTreeMap::from([("oci-layout".to_owned(), br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec())]);
+    let mut files =
+        BTreeMap::from([("oci-layout".to_owned(), br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec())]);
     let mut known: Vec<(usize, Digest, usize)> = Vec::new();
     for (number, document) in documents.iter().enumerate().rev() {
         let mut document = document.clone();
@@ -46,7 +47,8 @@ fn layout(input: &[u8]) -> BTreeMap<String, Vec<u8>> {
         }
         let digest = digest(document.as_bytes());
         known.push((number, digest.clone(), document.len()));
-        let name = if number == 0 { "index.json".to_owned() } else { format!("blobs/sha256/{}", digest.hex()) };
+        let name =
+            if number == 0 { "index.json".to_owned() } else { format!("blobs/sha256/{}", digest.hex()) };
         files.insert(name, document.into_bytes());
     }
     files

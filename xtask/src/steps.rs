@@ -227,4 +227,19 @@ mod tests {
         let mut steps = Steps::start();
         steps.counted_tests("x", || Ok(Count { passed: 3, failed: 1, skipped: 0 }));
         steps.counted_tests("y", || anyhow::bail!("cannot be built"));
-        assert
+        assert_eq!(steps.count, Count { passed: 3, failed: 2, skipped: 0 });
+    }
+
+    #[test]
+    fn a_program_that_does_not_exist_is_a_failure() {
+        let mut steps = Steps::start();
+        assert!(!steps.check("x", || run(&mut Command::new("/no/such/program"))));
+        steps.tests("y", &mut Command::new("/no/such/program"));
+        assert_eq!(steps.count.failed, 2);
+    }
+
+    #[test]
+    fn a_run_without_any_test_fails() {
+        assert_eq!(format!("{:?}", Steps::start().finish_tests()), format!("{:?}", ExitCode::FAILURE));
+    }
+}

@@ -103,7 +103,9 @@ fn unsealed(
 ) -> Result<KernelCmdline> {
     starts_ukis(loader)?;
     leave_the_root(artifacts, &sources.user)?;
-    if let Some(clash) = artifacts.root_args.iter().find(|root| embedded.iter().any(|arg| arg.sets(root.key()))) {
+    if let Some(clash) =
+        artifacts.root_args.iter().find(|root| embedded.iter().any(|arg| arg.sets(root.key())))
+    {
         return Err(Error::integrity(format!(
             "the UKI's own command line chooses the root by {:?}",
             clash.key()

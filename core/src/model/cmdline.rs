@@ -228,7 +228,9 @@ mod tests {
     fn quotes_do_not_hide_a_key_from_whoever_asks_what_is_set() {
         let line = KernelCmdline::parse_lossy("a=1 \"b=x y\" c\"d\"=2 xe=3 \"f g\"=1");
         let set = |key| line.iter().any(|arg| arg.sets(key));
-        assert!(["a", "b", "cd", "xe", "f g"].into_iter().all(set) && !["e", "f", "b=x y"].into_iter().any(set));
+        assert!(
+            ["a", "b", "cd", "xe", "f g"].into_iter().all(set) && !["e", "f", "b=x y"].into_iter().any(set)
+        );
     }
 
     /// Found by fuzzing: early boot took for one word what was two arguments here.

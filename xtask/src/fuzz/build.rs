@@ -43,7 +43,8 @@ struct Binary {
 pub fn targets(workspace: &Workspace) -> Result<Vec<String>> {
     let path = workspace.root().join(FOLDER).join("Cargo.toml");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let manifest: Manifest = toml::from_str(&text).with_context(|| format!("{} is malformed", path.display()))?;
+    let manifest: Manifest =
+        toml::from_str(&text).with_context(|| format!("{} is malformed", path.display()))?;
     let mut names: Vec<_> = manifest.bin.into_iter().map(|binary| binary.name).collect();
     names.sort();
     Ok(names)

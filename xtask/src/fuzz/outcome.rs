@@ -47,7 +47,8 @@ fn statistic(output: &str) -> Option<u64> {
 
 /// `#9  DONE   cov: 9 ft: 9 corp: …`
 fn reached(output: &str) -> Option<u64> {
-    let values = output.lines().filter(|line| line.starts_with('#')).filter_map(|line| line.split_once(" ft: "));
+    let values =
+        output.lines().filter(|line| line.starts_with('#')).filter_map(|line| line.split_once(" ft: "));
     values.last()?.1.split(' ').next()?.parse().ok()
 }
 

@@ -116,7 +116,9 @@ fn score(outcome: &Outcome) -> Count {
 
 fn describe(target: &str, outcome: &Outcome) -> String {
     match outcome {
-        Outcome::Clean { inputs, reached } => format!("{target}: {inputs} inputs, {reached} features reached"),
+        Outcome::Clean { inputs, reached } => {
+            format!("{target}: {inputs} inputs, {reached} features reached")
+        }
         Outcome::Blind(why) => format!("{target}: FAILED: {why}; see target/fuzz/logs/{target}.log"),
         Outcome::Crash { why, input: None } => {
             format!("{target}: FAILED: {why}\nsee target/fuzz/logs/{target}.log")
