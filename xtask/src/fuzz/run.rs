@@ -49,22 +49,25 @@ pub struct Plan {
 /// When a folder cannot be made. A crash is no error: it is counted.
 pub fn all(build: &Build, targets: &[String], plan: Plan) -> Result<Count> {
     let waiting = Mutex::new(targets.iter());
-    let count = Mutex::new(Count::default());
     let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
-    let work = || -> Result<()> {
+    let work = || -> Result<Count> {
+        let mut count = Count::default();
         while let Some(target) = next() {
             let outcome = one(build, target, plan)?;
             println!("{}", describe(target, &outcome));
-            *count.lock().unwrap_or_else(PoisonError::into_inner) += score(&outcome);
+            count += score(&outcome);
         }
-        Ok(())
+        Ok(count)
     };
     thread::scope(|scope| {
-        let workers: Vec<_> = (0..plan.jobs.get()).map(|_| scope.spawn(work)).collect();
-        let results = workers.into_iter().map(|worker| worker.join());
-        results.map(|result| result.unwrap_or_else(|_| Err(anyhow::anyhow!("a worker panicked")))).collect()
+        let workers: Vec<_> = (0..plan.jobs.get()).map(|_| scope.spawn(&work)).collect();
+        let mut count = Count::default();
+        for worker in workers {
+            count +=
+                worker.join().map_err(|_| anyhow::anyhow!("a thread that runs fuzz targets panicked"))??;
+        }
+        Ok(count)
     })
-    .map(|()| count.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// Runs one target to its end.
