@@ -123,6 +123,39 @@ async fn malformed_layers_with_right_digests_are_invalid_input() {
     }
 }
 
+/// A time whose ninth digit is half a character, and a folder as large as a number can be: the library panics on them.
+/// spec: BW-302
+#[tokio::test]
+async fn layers_on_which_the_library_panics_are_invalid_input() {
+    for (what, tar) in [("time", with_odd_time()), ("size", with_endless_folder())] {
+        let host = Host::initialized().await;
+        let image = with_layer(&host, &tar, &tar);
+        let error = host.fetch(&image).await.expect_err(what);
+        assert!(error.kind() == ErrorKind::InvalidInput && error.hint().is_some(), "{what}: {error:?}");
+        assert!(host.backend().deployments().await.unwrap().is_empty());
+    }
+}
+
+fn with_odd_time() -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    tar.append_pax_extensions([("mtime", "1.12345678\u{e9}".as_bytes())]).unwrap();
+    let mut header = tar::Header::new_ustar();
+    header.set_size(1);
+    header.set_mode(0o644);
+    tar.append_data(&mut header, "usr/odd", &b"x"[..]).unwrap();
+    tar.into_inner().unwrap()
+}
+
+fn with_endless_folder() -> Vec<u8> {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::Directory);
+    header.set_path("usr/endless").unwrap();
+    header.set_mode(0o755);
+    header.set_size(u64::MAX - 3);
+    header.set_cksum();
+    [header.as_bytes(), &[0; 1024][..]].concat()
+}
+
 /// spec: BW-301
 #[tokio::test]
 async fn a_layer_that_unpacks_to_something_else_is_an_integrity_error() {
