@@ -136,6 +136,48 @@ async fn layers_on_which_the_library_panics_are_invalid_input() {
     }
 }
 
+/// Whatever stands in the headers of a layer, with right checksums: the image is taken, or refused as what it is.
+/// spec: BW-302
+#[tokio::test]
+async fn layers_with_any_header_are_taken_or_refused_as_invalid() {
+    let host = Host::initialized().await;
+    let mut random = 1_u64;
+    for round in 0..40 {
+        let tar = with_damaged_headers(&mut random);
+        let image = with_layer(&host, &tar, &tar);
+        if let Err(error) = host.fetch(&image).await {
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "round {round}: {error:?}");
+        }
+    }
+}
+
+/// A layer of everything that layers hold, with a few bytes of each header changed.
+fn with_damaged_headers(random: &mut u64) -> Vec<u8> {
+    let mut next = || {
+        // Knuth's MMIX generator: the upper bits are good enough.
+        *random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(*random >> 40).unwrap()
+    };
+    let mut tar = tar::Builder::new(Vec::new());
+    for kind in *b"0123456xgLK" {
+        let mut header = tar::Header::new_gnu();
+        header.set_path(["usr/a", "etc/b/c", "usr", "boot/d"][next() % 4]).unwrap();
+        header.set_link_name(["usr/a", "../e", "/etc"][next() % 3]).unwrap();
+        header.set_mode(0o755);
+        let content: &[u8] = if kind == b'x' { b"20 mtime=1.12345678\n" } else { b"usr/lib/f\0" };
+        header.set_size(if next() % 2 == 0 { 0 } else { content.len() as u64 });
+        header.as_mut_bytes()[156] = kind;
+        for _ in 0..next() % 3 {
+            let (at, digit) = (next() % 345, b'0' + u8::try_from(next() % 10).unwrap());
+            header.as_mut_bytes()[at] =
+                if next() % 4 == 0 { u8::try_from(next() % 256).unwrap() } else { digit };
+        }
+        header.set_cksum();
+        tar.append(&header, if header.entry_size().unwrap_or(0) == 0 { &[] } else { content }).unwrap();
+    }
+    tar.into_inner().unwrap()
+}
+
 fn with_odd_time() -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
     tar.append_pax_extensions([("mtime", "1.12345678\u{e9}".as_bytes())]).unwrap();
