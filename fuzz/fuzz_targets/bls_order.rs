@@ -8,7 +8,7 @@ use bootwright_fuzz::{pieces, text};
 use libfuzzer_sys::fuzz_target;
 
 /// Comparing all with all takes the cube of this.
-const MOST: usize = 12;
+const MOST: usize = 7;
 
 fuzz_target!(|input: &[u8]| {
     let texts: Vec<String> = pieces(input).map(text).take(MOST).collect();

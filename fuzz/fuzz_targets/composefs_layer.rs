@@ -24,7 +24,7 @@ use tokio::io::AsyncReadExt as _;
 /// Pieces that may wait (four of 256 KiB and those at both ends), buffers, and the windows of the decoders.
 const LIMIT: usize = 4 << 20;
 /// Bombs are let go on for this long, and then nobody listens any more.
-const MOST: usize = 4 << 20;
+const MOST: usize = 1 << 20;
 
 fuzz_target!(|input: &[u8]| {
     // First with a digest of the content that cannot be right, then with the right one.

@@ -1,18 +1,15 @@
 //! Which fuzz targets there are, and how they are built.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 
 use crate::{steps, workspace::Workspace};
 
-/// Relative to the workspace.
-pub const FOLDER: &str = "fuzz";
+/// The crate's manifest, relative to the workspace, and its folder.
+pub const MANIFEST: &str = "fuzz/Cargo.toml";
+const FOLDER: &str = "fuzz";
 
 /// What makes the compiler count edges and show comparisons to the fuzzer (LLVM, "`SanitizerCoverage`"). All of it works on stable
 /// toolchains. No sanitizer is linked: there is no unsafe code of ours for it to look at.
@@ -41,7 +38,7 @@ struct Binary {
 
 /// The names of all targets, sorted.
 pub fn targets(workspace: &Workspace) -> Result<Vec<String>> {
-    let path = workspace.root().join(FOLDER).join("Cargo.toml");
+    let path = workspace.root().join(MANIFEST);
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let manifest: Manifest =
         toml::from_str(&text).with_context(|| format!("{} is malformed", path.display()))?;
@@ -66,7 +63,7 @@ impl Build {
         let host = host_triple()?;
         let folder = workspace.root().join("target/fuzz");
         let mut command = workspace.cargo(&["build", "--locked", "--manifest-path"]);
-        command.arg(Path::new(FOLDER).join("Cargo.toml")).arg("--target-dir").arg(&folder);
+        command.arg(MANIFEST).arg("--target-dir").arg(&folder);
         // With a target, cargo leaves build scripts and macros alone, which the fuzzer is not linked with.
         command.args(["--target", &host]).args(targets.iter().flat_map(|target| ["--bin", target]));
         command.env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\u{1f}"));
@@ -93,7 +90,7 @@ fn host_triple() -> Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::{collections::BTreeSet, path::Path};
 
     use super::*;
 

@@ -14,6 +14,8 @@ use crate::{count::Count, workspace::Workspace};
 use build::Build;
 use run::{Corpus, Plan};
 
+pub use build::MANIFEST;
+
 /// What can be chosen.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {

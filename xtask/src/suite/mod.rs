@@ -65,7 +65,10 @@ fn install_packages() -> Result<()> {
 
 /// The quick ones first.
 fn checks(workspace: &Workspace, steps: &mut Steps) {
-    steps.check("formatting", || run(&mut workspace.cargo(&["fmt", "--all", "--check"])));
+    steps.check("formatting", || {
+        run(&mut workspace.cargo(&["fmt", "--all", "--check"]))?;
+        run(&mut workspace.cargo(&["fmt", "--manifest-path", fuzz::MANIFEST, "--check"]))
+    });
     let mut input = None;
     steps.check("reading the source tree", || {
         input = Some(check::Input::read(workspace)?);
