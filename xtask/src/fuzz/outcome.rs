@@ -41,15 +41,15 @@ fn counters(output: &str) -> Option<u64> {
 
 /// `stat::number_of_executed_units: 9`
 fn statistic(output: &str) -> Option<u64> {
-    let values = output.lines().filter_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
-    values.last()?.trim().parse().ok()
+    let mut values = output.lines().filter_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
+    values.next_back()?.trim().parse().ok()
 }
 
 /// `#9  DONE   cov: 9 ft: 9 corp: …`
 fn reached(output: &str) -> Option<u64> {
-    let values =
+    let mut values =
         output.lines().filter(|line| line.starts_with('#')).filter_map(|line| line.split_once(" ft: "));
-    values.last()?.1.split(' ').next()?.parse().ok()
+    values.next_back()?.1.split(' ').next()?.parse().ok()
 }
 
 /// `artifact_prefix='…'; Test unit written to …`

@@ -60,7 +60,7 @@ pub fn all(build: &Build, targets: &[String], plan: Plan) -> Result<Count> {
         Ok(count)
     };
     thread::scope(|scope| {
-        let workers: Vec<_> = (0..plan.jobs.get()).map(|_| scope.spawn(&work)).collect();
+        let workers: Vec<_> = (0..plan.jobs.get()).map(|_| scope.spawn(work)).collect();
         let mut count = Count::default();
         for worker in workers {
             count +=
