@@ -96,7 +96,7 @@ mod tests {
         assert_eq!(sorted(&[("os-9.conf", "version 3"), ("os-10.conf", "version 2")]), ["os-10", "os-9"]);
     }
 
-    /// Found by fuzzing. The sort of the standard library may panic where an order is none, and files on an ESP are anybody's.
+    /// Found while its fuzz target was written. The sort of the standard library may panic where an order is none, and files on an ESP are anybody's.
     #[test]
     fn counted_and_uncounted_entries_of_one_name_have_an_order() {
         let menu = ["a+3.conf", "a.conf", "a+2-1.conf"].map(|name| item(name, "sort-key k"));

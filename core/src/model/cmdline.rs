@@ -208,7 +208,7 @@ mod tests {
         assert_eq!(KernelCmdline::parse_lossy("a=\"b c").to_string(), "a=\"b c\"");
     }
 
-    /// Found by fuzzing: the root argument behind such a quote was no longer an argument.
+    /// Found while its fuzz target was written: the root argument behind such a quote was no longer an argument.
     #[test]
     fn an_unclosed_quote_from_outside_does_not_swallow_what_is_appended() {
         let merged = KernelCmdline::parse_lossy("a=\"b").merged_with(&"root=x".parse().unwrap());
@@ -216,7 +216,7 @@ mod tests {
         assert_eq!(merged.values("root").collect::<Vec<_>>(), ["x"]);
     }
 
-    /// Found by fuzzing: a record with such an argument was written, and damaged when it was read.
+    /// Found while its fuzz target was written: a record with such an argument was written, and damaged when it was read.
     #[test]
     fn what_was_read_from_outside_can_be_recorded() {
         let line = KernelCmdline::parse_lossy("quiet a=\"b c");
@@ -233,7 +233,7 @@ mod tests {
         );
     }
 
-    /// Found by fuzzing: early boot took for one word what was two arguments here.
+    /// Found while its fuzz target was written: early boot took for one word what was two arguments here.
     #[test]
     fn white_space_beyond_ascii_separates_nothing() {
         let line = KernelCmdline::parse_lossy("a=1\u{3000}b \u{a0}c");
