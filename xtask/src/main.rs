@@ -1,4 +1,4 @@
-//! The developer's commands: `cargo xtask test`, `check`, `demo`, `bench`.
+//! The developer's commands: `cargo xtask test`, `check`, `fuzz`, `demo`, `bench`.
 //!
 //! This program must build with nothing but a Rust toolchain, since it installs what everything else needs.
 
@@ -7,6 +7,7 @@ mod check;
 mod conformance;
 mod count;
 mod demo;
+mod fuzz;
 mod steps;
 mod suite;
 mod workspace;
@@ -39,6 +40,8 @@ enum Command {
     Conformance(conformance::Arguments),
     /// Writes the matrix of the last run of the conformance suite into the README
     Matrix,
+    /// Feeds every parser of outside bytes with inputs that reach new code, and fails on a crash
+    Fuzz(fuzz::Arguments),
     /// Composes an operating system image, then installs, boots, upgrades and rolls it back in a virtual machine
     Demo(demo::Arguments),
     /// Measures imports beside another tool, and the time from power-on to multi-user
@@ -61,6 +64,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Check => Ok(suite::check(&Workspace::find())),
         Command::Conformance(arguments) => conformance::run(&Workspace::find(), &arguments),
         Command::Matrix => conformance::matrix(&Workspace::find()).map(|()| ExitCode::SUCCESS),
+        Command::Fuzz(arguments) => fuzz::command(&arguments),
         Command::Demo(arguments) => demo::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Bench(arguments) => bench::run(&arguments).map(|()| ExitCode::SUCCESS),
     }

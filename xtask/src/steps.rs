@@ -36,9 +36,21 @@ impl Steps {
     /// Runs tests, and returns their count without what was skipped, which only the caller can add up over several
     /// runs. A run that fails without a failing test counts as one failure.
     pub fn tests(&mut self, name: &str, command: &mut Command) -> Count {
+        self.counted(name, || run_tests(command))
+    }
+
+    /// Runs work that counts its tests itself: one that fails is shown by it.
+    pub fn counted_tests(&mut self, name: &str, work: impl FnOnce() -> Result<Count>) {
+        self.counted(name, || match work() {
+            Ok(count) => judge(true, Some(count)),
+            Err(error) => (Err(error), Count::FAILURE),
+        });
+    }
+
+    fn counted(&mut self, name: &str, work: impl FnOnce() -> (Result<()>, Count)) -> Count {
         let mut count = Count::default();
         self.timed(name, || {
-            let outcome = run_tests(command);
+            let outcome = work();
             count = outcome.1;
             outcome.0.map(|()| count.to_string())
         });
@@ -208,6 +220,14 @@ mod tests {
         let mut steps = Steps::start();
         steps.tests("x", &mut shell(&format!("echo '{summary}'; echo '{summary}' >&2")));
         assert_eq!(steps.count, Count { passed: 2, failed: 0, skipped: 0 });
+    }
+
+    #[test]
+    fn work_that_counts_for_itself_adds_up_and_its_errors_count_once() {
+        let mut steps = Steps::start();
+        steps.counted_tests("x", || Ok(Count { passed: 3, failed: 1, skipped: 0 }));
+        steps.counted_tests("y", || anyhow::bail!("cannot be built"));
+        assert_eq!(steps.count, Count { passed: 3, failed: 2, skipped: 0 });
     }
 
     #[test]

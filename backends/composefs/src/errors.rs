@@ -29,6 +29,19 @@ pub(crate) fn library(what: impl Into<String>, otherwise: ErrorKind, error: &any
     }
 }
 
+/// A task that worked on an image did not come to its end. The library's readers panic on some malformed layers, and then the image is
+/// to blame; nothing else makes a task of ours panic.
+pub(crate) fn task(doing: &str, error: tokio::task::JoinError) -> Error {
+    if error.is_panic() {
+        return Error::invalid(format!(
+            "{doing}: a layer is malformed in a way that the library cannot read"
+        ))
+        .with_source(error)
+        .with_hint("build the image again: a time, size or name in one of its layers is impossible");
+    }
+    Error::internal(format!("{doing}: the task was stopped")).with_source(error)
+}
+
 fn kind_of(error: &(dyn StdError + 'static)) -> Option<ErrorKind> {
     let io = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
     let errno = error.downcast_ref::<rustix::io::Errno>().map(|errno| std::io::Error::from(*errno).kind());

@@ -55,11 +55,15 @@ pub struct Notes(Vec<PlanNote>);
 impl Notes {
     /// Reads the notes; lines that make no sense are passed over.
     pub fn load(esp: &Root) -> Result<Self> {
-        let text = esp.read_text(FILE)?.unwrap_or_default();
+        Ok(Self::parse(&esp.read_text(FILE)?.unwrap_or_default()))
+    }
+
+    /// The notes in a text.
+    pub fn parse(text: &str) -> Self {
         let mut notes: Vec<PlanNote> =
             text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
         notes.sort_by_key(|note| note.generation);
-        Ok(Self(notes))
+        Self(notes)
     }
 
     /// Adds a plan, dropping plans that are newer than `published`: they were staged and never committed.
@@ -70,10 +74,13 @@ impl Notes {
 
     /// Writes the notes.
     pub fn store(&self, esp: &Root) -> Result<()> {
+        esp.replace(FILE, self.print().as_bytes(), ReplaceStyle::Durable)
+    }
+
+    /// The newest notes as text.
+    pub fn print(&self) -> String {
         let recent = self.0.get(self.0.len().saturating_sub(LIMIT)..).unwrap_or_default();
-        let text: String =
-            recent.iter().filter_map(|note| Some(serde_json::to_string(note).ok()? + "\n")).collect();
-        esp.replace(FILE, text.as_bytes(), ReplaceStyle::Durable)
+        recent.iter().filter_map(|note| Some(serde_json::to_string(note).ok()? + "\n")).collect()
     }
 
     /// The newest plan whose default has this digest.

@@ -37,7 +37,7 @@ struct Header {
 ///
 /// # Errors
 /// As reading the disk fails.
-pub fn read(disk: &std::fs::File, sector: u64) -> Result<Option<Vec<Partition>>> {
+pub fn read(disk: &impl FileExt, sector: u64) -> Result<Option<Vec<Partition>>> {
     let what = || "read the partition table".to_owned();
     let mut header = vec![0; 512];
     match disk.read_exact_at(&mut header, sector) {

@@ -56,7 +56,7 @@ fn split(
 /// Which tree boots is not up to anybody's kernel arguments.
 fn leave_the_root(artifacts: &BootArtifacts, extra: &KernelCmdline) -> Result<()> {
     for root_arg in artifacts.root_args.iter() {
-        if let Some(clash) = extra.iter().find(|arg| arg.key() == root_arg.key()) {
+        if let Some(clash) = extra.iter().find(|arg| arg.sets(root_arg.key())) {
             return Err(Error::invalid(format!("kernel argument {clash} would override {root_arg}"))
                 .with_hint("which tree boots is not up to kernel arguments: remove it"));
         }
@@ -73,7 +73,7 @@ fn sealed(
 ) -> Result<KernelCmdline> {
     starts_ukis(loader)?;
     for root_arg in artifacts.root_args.iter() {
-        let same_key = embedded.iter().filter(|arg| arg.key() == root_arg.key());
+        let same_key = embedded.iter().filter(|arg| arg.sets(root_arg.key()));
         if !embedded.contains(root_arg) || same_key.count() != 1 {
             return Err(Error::integrity(format!(
                 "the UKI's own command line does not boot this image ({root_arg})"
@@ -85,6 +85,7 @@ fn sealed(
         }
     }
     let wanted = sources.user.without(embedded);
+    leave_the_root(artifacts, &wanted)?;
     if !wanted.is_empty() && !loader.addons {
         return Err(Error::unsupported(format!("a sealed UKI takes no further kernel arguments ({wanted})"))
             .with_hint("put them into the image's UKI or an addon, or leave them out"));
@@ -102,7 +103,9 @@ fn unsealed(
 ) -> Result<KernelCmdline> {
     starts_ukis(loader)?;
     leave_the_root(artifacts, &sources.user)?;
-    if let Some(clash) = artifacts.root_args.iter().find(|arg| embedded.values(arg.key()).next().is_some()) {
+    if let Some(clash) =
+        artifacts.root_args.iter().find(|root| embedded.iter().any(|arg| arg.sets(root.key())))
+    {
         return Err(Error::integrity(format!(
             "the UKI's own command line chooses the root by {:?}",
             clash.key()

@@ -39,6 +39,12 @@ impl KernelArg {
         self.0.split_once('=').map(|(_, value)| value)
     }
 
+    /// Whether it sets `key` for a reader that drops quotes wherever they stand, as systemd and early boot do: `"key=a b"` does, and
+    /// so does `k"e"y=a`. What decides about the root asks this, so that quotes hide nothing.
+    pub fn sets(&self, key: &str) -> bool {
+        self.key().chars().filter(|c| *c != '"').eq(key.chars())
+    }
+
     /// The argument as it stands.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -46,7 +52,11 @@ impl KernelArg {
 }
 
 fn is_clean(text: &str) -> bool {
-    !text.chars().any(char::is_control) && text.matches('"').count().is_multiple_of(2)
+    !text.chars().any(char::is_control) && has_closed_quotes(text)
+}
+
+fn has_closed_quotes(text: &str) -> bool {
+    text.matches('"').count().is_multiple_of(2)
 }
 
 impl fmt::Display for KernelArg {
@@ -80,9 +90,13 @@ impl KernelCmdline {
 
     /// Reads a command line as the kernel gives or a boot entry holds it.
     ///
-    /// Lenient, because it comes from outside: NULs and control characters separate arguments, an unclosed quote ends with the line.
+    /// Lenient, because it comes from outside: NULs and control characters separate arguments, and an unclosed quote ends with the
+    /// line, as it does for the kernel. It is closed here, so that it cannot swallow arguments which are appended later.
     pub fn parse_lossy(text: &str) -> Self {
-        let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let mut clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        if !has_closed_quotes(&clean) {
+            clean.push('"');
+        }
         Self(split(&clean).map(|arg| KernelArg(arg.to_owned())).collect())
     }
 
@@ -142,12 +156,12 @@ impl KernelCmdline {
     }
 }
 
-/// Splits at white space outside double quotes.
+/// Splits at white space outside double quotes: that of ASCII, as systemd and early boot do.
 fn split(text: &str) -> impl Iterator<Item = &str> {
     let mut quoted = false;
     text.split(move |c: char| {
         quoted ^= c == '"';
-        c.is_whitespace() && !quoted
+        c.is_ascii_whitespace() && !quoted
     })
     .filter(|part| !part.is_empty())
 }
@@ -191,7 +205,39 @@ mod tests {
     #[test]
     fn an_unclosed_quote_is_refused_from_people_and_survives_from_outside() {
         assert!("a=\"b c".parse::<KernelCmdline>().is_err());
-        assert_eq!(KernelCmdline::parse_lossy("a=\"b c").to_string(), "a=\"b c");
+        assert_eq!(KernelCmdline::parse_lossy("a=\"b c").to_string(), "a=\"b c\"");
+    }
+
+    /// Found while its fuzz target was written: the root argument behind such a quote was no longer an argument.
+    #[test]
+    fn an_unclosed_quote_from_outside_does_not_swallow_what_is_appended() {
+        let merged = KernelCmdline::parse_lossy("a=\"b").merged_with(&"root=x".parse().unwrap());
+        assert_eq!(KernelCmdline::parse_lossy(&merged.to_string()), merged);
+        assert_eq!(merged.values("root").collect::<Vec<_>>(), ["x"]);
+    }
+
+    /// Found while its fuzz target was written: a record with such an argument was written, and damaged when it was read.
+    #[test]
+    fn what_was_read_from_outside_can_be_recorded() {
+        let line = KernelCmdline::parse_lossy("quiet a=\"b c");
+        let json = serde_json::to_string(&line).unwrap();
+        assert_eq!(serde_json::from_str::<KernelCmdline>(&json).unwrap(), line);
+    }
+
+    #[test]
+    fn quotes_do_not_hide_a_key_from_whoever_asks_what_is_set() {
+        let line = KernelCmdline::parse_lossy("a=1 \"b=x y\" c\"d\"=2 xe=3 \"f g\"=1");
+        let set = |key| line.iter().any(|arg| arg.sets(key));
+        assert!(
+            ["a", "b", "cd", "xe", "f g"].into_iter().all(set) && !["e", "f", "b=x y"].into_iter().any(set)
+        );
+    }
+
+    /// Found while its fuzz target was written: early boot took for one word what was two arguments here.
+    #[test]
+    fn white_space_beyond_ascii_separates_nothing() {
+        let line = KernelCmdline::parse_lossy("a=1\u{3000}b \u{a0}c");
+        assert_eq!(line.iter().map(KernelArg::as_str).collect::<Vec<_>>(), ["a=1\u{3000}b", "\u{a0}c"]);
     }
 
     #[test]

@@ -14,6 +14,9 @@
 pub mod architecture;
 mod archive;
 mod document;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod layout;
 mod skopeo;
 mod source;

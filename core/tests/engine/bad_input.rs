@@ -103,7 +103,7 @@ fn unified(embedded: &str) -> BootArtifacts {
 /// spec: BW-008, BW-306
 #[test]
 fn a_uki_that_names_another_root_is_refused() {
-    for embedded in ["tree=b", "quiet", "tree=a tree=b"] {
+    for embedded in ["tree=b", "quiet", "tree=a tree=b", "tree=a \"tree=b\"", "tree=a tr\"ee\"=b"] {
         let error = compatible(&unified(embedded), &ArgumentSources::default(), SEALED, ALL).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Integrity, "{embedded}");
     }
@@ -140,8 +140,22 @@ fn arguments_cannot_choose_another_tree() {
     for sources in [
         ArgumentSources { user: "tree=b".parse().unwrap(), ..ArgumentSources::default() },
         ArgumentSources { image: "tree=b".parse().unwrap(), ..ArgumentSources::default() },
+        // Whoever reads the command line in early boot drops the quotes.
+        ArgumentSources { user: "\"tree=b\"".parse().unwrap(), ..ArgumentSources::default() },
     ] {
         assert_eq!(compatible(&split(), &sources, SEALED, ALL).unwrap_err().kind(), ErrorKind::InvalidInput);
+    }
+}
+
+/// An addon is read after the UKI's own command line.
+/// spec: BW-008, BW-120
+#[test]
+fn an_addon_beside_a_sealed_uki_cannot_choose_another_tree() {
+    let loader = BootloaderCapabilities { addons: true, ..ALL };
+    for (user, refused) in [("tree=b", true), ("\"tree=b\"", true), ("tree=a debug", false)] {
+        let sources = ArgumentSources { user: user.parse().unwrap(), ..ArgumentSources::default() };
+        let result = compatible(&unified("quiet tree=a"), &sources, SEALED, loader);
+        assert_eq!(result.is_err_and(|e| e.kind() == ErrorKind::InvalidInput), refused, "{user}");
     }
 }
 

@@ -6,7 +6,7 @@ use anyhow::Result;
 use bootwright_conformance::{host, packages};
 
 use crate::{
-    check, conformance,
+    check, conformance, fuzz,
     steps::{Steps, run},
     workspace::Workspace,
 };
@@ -18,6 +18,9 @@ mod root_only;
 mod runner;
 
 use runner::Runner;
+
+/// How long each fuzz target runs in the suite; `cargo xtask fuzz` runs them for longer.
+const FUZZ_SECONDS: u64 = 5;
 
 /// Everything, or everything but virtual machines.
 pub fn test(workspace: &Workspace, fast: bool) -> ExitCode {
@@ -39,6 +42,7 @@ pub fn test(workspace: &Workspace, fast: bool) -> ExitCode {
     }
     conformance(workspace, &mut steps);
     let skipped = skipped + example::tests(workspace, host::is_root(), &mut steps);
+    steps.counted_tests("fuzz targets, each for a few seconds", || fuzz::bounded(workspace, FUZZ_SECONDS));
     let ran = machine_tests(workspace, runner, fast, &mut steps);
     steps.skipped(skipped.saturating_sub(ran));
     steps.finish_tests()
@@ -64,7 +68,10 @@ fn install_packages() -> Result<()> {
 
 /// The quick ones first.
 fn checks(workspace: &Workspace, steps: &mut Steps) {
-    steps.check("formatting", || run(&mut workspace.cargo(&["fmt", "--all", "--check"])));
+    steps.check("formatting", || {
+        run(&mut workspace.cargo(&["fmt", "--all", "--check"]))?;
+        run(&mut workspace.cargo(&["fmt", "--manifest-path", fuzz::MANIFEST, "--check"]))
+    });
     let mut input = None;
     steps.check("reading the source tree", || {
         input = Some(check::Input::read(workspace)?);

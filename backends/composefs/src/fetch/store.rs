@@ -19,7 +19,10 @@ use super::{
     assemble::{Layers, assemble},
     has_layer, unclean,
 };
-use crate::{deploy::refs, errors::LibraryContext};
+use crate::{
+    deploy::refs,
+    errors::{self, LibraryContext},
+};
 
 /// Layers in flight: one thread unpacks each, so more of them than processors only costs memory.
 const MOST_AT_ONCE: usize = 4;
@@ -43,9 +46,7 @@ pub(crate) async fn store<H: FsVerityHashValue>(
     let repo = Arc::clone(repo);
     let context = context.clone();
     let finish = tokio::task::spawn_blocking(move || finish(&context, &repo, &stored, &name));
-    finish
-        .await
-        .map_err(|error| Error::internal("the thread that names the image stopped").with_source(error))?
+    finish.await.map_err(|error| errors::task("name the image", error))?
 }
 
 /// The stored digest of the manifest, if all of the image is in the repository.
@@ -75,9 +76,7 @@ async fn transfer<H: FsVerityHashValue>(
     let layers = import_all(context, repo, &source, &documents.layers, events).await?;
     let (repo, context) = (Arc::clone(repo), context.clone());
     let written = tokio::task::spawn_blocking(move || assemble(&context, &repo, &documents, &layers)).await;
-    written.map_err(|error| {
-        Error::internal("the thread that writes the root image stopped").with_source(error)
-    })?
+    written.map_err(|error| errors::task("write the root image", error))?
 }
 
 async fn import_all<H: FsVerityHashValue>(
@@ -123,8 +122,7 @@ async fn finish_all<H: FsVerityHashValue>(
     let mut imported = HashMap::new();
     let mut interrupted = None;
     while let Some(done) = tasks.join_next().await {
-        let done =
-            done.map_err(|error| Error::internal("a task that imports a layer stopped").with_source(error))?;
+        let done = done.map_err(|error| errors::task("import a layer", error))?;
         match done {
             Ok((diff_id, id)) => drop(imported.insert(diff_id, id)),
             Err(error) if error.kind() == ErrorKind::Interrupted => interrupted = interrupted.or(Some(error)),
@@ -167,7 +165,7 @@ impl<H: FsVerityHashValue> Job<H> {
     /// The library refused the stream: because the blob is damaged, or because the image is like that?
     fn explain(&self, spec: &LayerSpec, error: &anyhow::Error) -> Error {
         let refused =
-            crate::errors::library(format!("unpack layer {}", spec.digest), ErrorKind::InvalidInput, error);
+            errors::library(format!("unpack layer {}", spec.digest), ErrorKind::InvalidInput, error);
         if refused.kind() == ErrorKind::InvalidInput && self.source.recheck(spec) == Some(false) {
             return Error::integrity(format!("layer {} does not have its digest", spec.digest))
                 .with_hint("the source is damaged or was changed: copy or push the image again");

@@ -123,6 +123,82 @@ async fn malformed_layers_with_right_digests_are_invalid_input() {
     }
 }
 
+/// A time whose ninth digit is half a character, and a folder as large as a number can be: the library panics on them.
+/// spec: BW-302
+#[tokio::test]
+async fn layers_on_which_the_library_panics_are_invalid_input() {
+    for (what, tar) in [("time", with_odd_time()), ("size", with_endless_folder())] {
+        let host = Host::initialized().await;
+        let image = with_layer(&host, &tar, &tar);
+        let error = host.fetch(&image).await.expect_err(what);
+        assert!(error.kind() == ErrorKind::InvalidInput && error.hint().is_some(), "{what}: {error:?}");
+        assert!(host.backend().deployments().await.unwrap().is_empty());
+    }
+}
+
+/// Whatever stands in the headers of a layer, with right checksums: the image is taken, or refused as what it is.
+/// spec: BW-302
+#[tokio::test]
+async fn layers_with_any_header_are_taken_or_refused_as_invalid() {
+    let host = Host::initialized().await;
+    let mut random = 1_u64;
+    for round in 0..24 {
+        let tar = with_damaged_headers(&mut random);
+        let image = with_layer(&host, &tar, &tar);
+        if let Err(error) = host.fetch(&image).await {
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "round {round}: {error:?}");
+        }
+    }
+}
+
+/// A layer of everything that layers hold, with a byte of some headers changed.
+fn with_damaged_headers(random: &mut u64) -> Vec<u8> {
+    let mut next = |below: usize| {
+        // Knuth's MMIX generator: the upper bits are good enough.
+        *random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(*random >> 40).unwrap() % below
+    };
+    let mut tar = tar::Builder::new(Vec::new());
+    // Extended headers go before files, and folders before what is in them.
+    for kind in *b"555x0123456x0g0L0K5KL0" {
+        let mut header = tar::Header::new_gnu();
+        header.set_path(["usr", "etc", "boot", "usr/a", "usr/b", "usr/c", "etc/d"][next(7)]).unwrap();
+        header.set_link_name(["usr/a", "usr/b", "/etc"][next(3)]).unwrap();
+        header.set_mode(0o755);
+        let content: &[u8] = if kind == b'x' { b"23 mtime=1.12345678901\n" } else { b"usr/lib/f\0" };
+        let content = if b"0xgLK".contains(&kind) { content } else { &[] };
+        header.set_size(content.len() as u64);
+        header.as_mut_bytes()[156] = kind;
+        if next(20) == 0 {
+            let octal = b'0' + u8::try_from(next(8)).unwrap();
+            header.as_mut_bytes()[next(345)] = [octal, octal, 0, 0xff][next(4)];
+        }
+        header.set_cksum();
+        tar.append(&header, content).unwrap();
+    }
+    tar.into_inner().unwrap()
+}
+
+fn with_odd_time() -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    tar.append_pax_extensions([("mtime", "1.12345678\u{e9}".as_bytes())]).unwrap();
+    let mut header = tar::Header::new_ustar();
+    header.set_size(1);
+    header.set_mode(0o644);
+    tar.append_data(&mut header, "usr/odd", &b"x"[..]).unwrap();
+    tar.into_inner().unwrap()
+}
+
+fn with_endless_folder() -> Vec<u8> {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::Directory);
+    header.set_path("usr/endless").unwrap();
+    header.set_mode(0o755);
+    header.set_size(u64::MAX - 3);
+    header.set_cksum();
+    [header.as_bytes(), &[0; 1024][..]].concat()
+}
+
 /// spec: BW-301
 #[tokio::test]
 async fn a_layer_that_unpacks_to_something_else_is_an_integrity_error() {
