@@ -6,11 +6,18 @@ use std::{
     fs::File,
     path::PathBuf,
     process::Stdio,
+    sync::Arc,
 };
 
 use anyhow::{Context as _, anyhow};
 use async_trait::async_trait;
-use bootwright_core::registry;
+use bootwright_core::{
+    capability::BootloaderCapabilities,
+    context::{self, BootContext},
+    efi::AbsentVariables,
+    fs::{Faults, Root},
+    registry,
+};
 
 use super::{fingerprint, images, look, mailbox, mailbox::Mailbox, scripts, status};
 use crate::{
@@ -18,8 +25,8 @@ use crate::{
     images::OciImage,
     lifecycle::{COMMAND, DISK_SIZE, Guest, retagged},
     suite::{
-        Cell, Channel, Damage, Defect, Demand, Fingerprint, FsckFindings, InstallOptions, Missing, Offer,
-        PluginCall, Property, Result, Running, SeenEntry, SystemStatus, TestImage, Tier, Trouble,
+        Cell, Channel, Damage, Defect, Demand, Fingerprint, Firmware, FsckFindings, InstallOptions, Missing,
+        Offer, PluginCall, Property, Result, Running, SeenEntry, SystemStatus, TestImage, Tier, Trouble,
         UpgradeMode, Upgraded, Version, World,
     },
     system::Systems,
@@ -86,6 +93,25 @@ impl VmWorld {
         if output.status == 0 { Ok(output) } else { Err(look::refusal(&output)) }
     }
 
+    /// What the bootloader can do on this firmware.
+    fn loader(&self) -> bootwright_core::Result<BootloaderCapabilities> {
+        let place = Root::open(self.folder.path(), Faults::none())?;
+        let firmware = match self.cell.firmware {
+            Firmware::Uefi => context::Firmware::Uefi,
+            Firmware::Bios => context::Firmware::Bios,
+        };
+        let loader = (registry::bootloader(&self.cell.bootloader)?.open)(BootContext {
+            esp: place.clone(),
+            xbootldr: None,
+            sysroot: place,
+            esp_partition: None,
+            efi: Arc::new(AbsentVariables),
+            disk: None,
+            firmware,
+        })?;
+        Ok(loader.capabilities())
+    }
+
     fn reference(channel: Channel) -> String {
         format!("oci:{IMAGES}/{}:latest", channel.0)
     }
@@ -127,6 +153,7 @@ impl VmWorld {
     fn switch_on(&mut self) -> Result<Running> {
         if self.guest.is_none() {
             let builder = Vm::builder(&self.cell.to_string()).disk(Disk::raw(self.disk()));
+            let builder = if self.cell.firmware == Firmware::Bios { builder.bios() } else { builder };
             self.guest = Some(Guest::bare(builder.disk(self.mailbox.disk()).build()?));
         }
         self.guest()?.vm().power_on()?;
@@ -216,7 +243,7 @@ impl World for VmWorld {
     fn demand(&self, demand: &Demand) -> Result<(), Missing> {
         let unknown = |error: bootwright_core::Error| Missing(error.to_string());
         let backend = registry::backend(&self.cell.backend).map_err(unknown)?.capabilities;
-        let loader = registry::bootloader(&self.cell.bootloader).map_err(unknown)?.capabilities;
+        let loader = self.loader().map_err(unknown)?;
         demand.check(&Offer { cell: &self.cell, backend, loader, properties: PROPERTIES })
     }
 
