@@ -24,8 +24,11 @@ const CUSTOMIZE_HOOK: &str = include_str!("scripts/customize.sh");
 const SUITE: &str = "trixie";
 
 /// Files of packages that a test image does without: they double its size.
-const EXCLUDED: [&str; 13] = [
+const EXCLUDED: [&str; 16] = [
     "/etc/kernel/postinst.d/dracut",
+    "/usr/lib/grub/i386-pc/*.image",
+    "/usr/lib/grub/x86_64-efi/monolithic/*",
+    "/usr/share/grub/*",
     "/usr/lib/udev/hwdb.d/*",
     "/usr/share/bash-completion/*",
     "/usr/share/bug/*",
@@ -44,7 +47,7 @@ const EXCLUDED: [&str; 13] = [
 /// fs-verity, overlayfs, virtio, vfat) at a tenth of the generic one's size.
 pub(super) fn default_packages() -> Vec<String> {
     let kernel = format!("linux-image-cloud-{}", oci_architecture());
-    let names = "dracut e2fsprogs kmod login mount systemd systemd-boot-efi systemd-boot-tools \
+    let names = "dracut e2fsprogs grub-common grub-efi-amd64-bin grub-pc-bin kmod login mount ostree ostree-boot systemd systemd-boot-efi systemd-boot-tools \
                  systemd-sysv udev util-linux zstd";
     names.split_whitespace().map(str::to_owned).chain([kernel]).collect()
 }

@@ -66,7 +66,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         packages::ensure_installed(&|line| show.say(line)).map(drop)
     })?;
     let systems = show.step("build bootwright, its early-boot program and the guest agent", |_| {
-        Systems::new(Cache::in_target_dir()?.with_progress(show::line))
+        Systems::new(Cache::in_target_dir()?.with_progress(show::line))?.for_backend(&arguments.backend)
     })?;
     let images = show.step("compose two versions of an operating system image", |_| {
         Images::make(&systems, arguments.format.into(), arguments.image.as_deref())

@@ -11,15 +11,21 @@ use bootwright_conformance::{
 /// The versions that tests upgrade through.
 const VERSIONS: [&str; 3] = ["v1", "v2", "v3"];
 
+/// The backends that are booted.
+const BACKENDS: [&str; 2] = ["composefs", "ostree"];
+
 /// Builds the programs that go into images, and the images, unless they are in the cache.
 pub fn prepare() -> Result<()> {
     let start = Instant::now();
     let show = move |line: &str| println!("{:6.1} s  {line}", start.elapsed().as_secs_f32());
     show("building the programs that go into images");
-    let systems = Systems::new(Cache::in_target_dir()?.with_progress(show))?;
-    for format in [KernelFormat::Split, KernelFormat::Unified] {
-        for version in VERSIONS {
-            systems.image(version, format)?;
+    let mut systems = Systems::new(Cache::in_target_dir()?.with_progress(show))?;
+    for backend in BACKENDS {
+        systems = systems.for_backend(backend)?;
+        for format in [KernelFormat::Split, KernelFormat::Unified] {
+            for version in VERSIONS {
+                systems.image(version, format)?;
+            }
         }
     }
     Ok(())

@@ -13,6 +13,14 @@ use crate::{
     images::{Cache, Edits, OciImage, Recipe, compose, derive},
 };
 
+mod fixture;
+
+use fixture::workspace;
+pub use fixture::{BackendFixture, EarlyProgram, Placed, fixture};
+
+/// The backend of images that nobody chose one for.
+const USUAL_BACKEND: &str = "composefs";
+
 /// Optimised, because emulated processors are slow, but without link-time optimisation, because builds are slow too.
 const PROFILE: &[&str] = &["--profile", "image"];
 /// Where Debian's systemd-boot-efi puts the stub that UKIs are made with.
@@ -26,8 +34,6 @@ const UNITS: [&str; 2] = ["bootwright-finalize.service", "bootwright-confirm.ser
 pub struct Programs {
     /// The command line program.
     pub bootwright: PathBuf,
-    /// The program that mounts the root in early boot.
-    pub root: PathBuf,
     /// The guest agent.
     pub agent: PathBuf,
 }
@@ -40,7 +46,6 @@ impl Programs {
     pub fn build() -> Result<Self> {
         Ok(Self {
             bootwright: build_program("bootwright", "bootwright", PROFILE)?,
-            root: build_program("bootwright-composefs-root", "bootwright-composefs-root", PROFILE)?,
             agent: build_program("bootwright-guest-agent", "bootwright-guest-agent", PROFILE)?,
         })
     }
@@ -70,6 +75,7 @@ impl KernelFormat {
 pub struct Systems {
     programs: Programs,
     cache: Cache,
+    backend: &'static BackendFixture,
 }
 
 impl Systems {
@@ -78,12 +84,24 @@ impl Systems {
     /// # Errors
     /// When cargo does not succeed or the cache cannot be written.
     pub fn new(cache: Cache) -> Result<Self> {
-        Ok(Self::with_programs(Programs::build()?, cache))
+        Self::with_programs(Programs::build()?, cache)
     }
 
     /// Uses these programs: a distribution's own, or another build of ours.
-    pub fn with_programs(programs: Programs, cache: Cache) -> Self {
-        Self { programs, cache }
+    ///
+    /// # Errors
+    /// None for the backends of this workspace.
+    pub fn with_programs(programs: Programs, cache: Cache) -> Result<Self> {
+        Ok(Self { programs, cache, backend: fixture(USUAL_BACKEND)? })
+    }
+
+    /// The same, for another storage backend.
+    ///
+    /// # Errors
+    /// When images for it cannot be made here.
+    pub fn for_backend(mut self, backend: &str) -> Result<Self> {
+        self.backend = fixture(backend)?;
+        Ok(self)
     }
 
     /// The programs.
@@ -152,20 +170,9 @@ impl Systems {
         let programs = &self.programs;
         let mut recipe = Recipe::debian()
             .guest_agent(&programs.agent)
-            .host_program("/usr/bin/bootwright", &programs.bootwright)
-            .host_file("/usr/lib/bootwright/bootwright-composefs-root", &programs.root, 0o755)
-            .dracut_module("bootwright-composefs");
-        "bootwright".clone_into(&mut recipe.name);
-        recipe = with_folder(
-            recipe,
-            &workspace("backends/composefs/initramfs/dracut/50bootwright-composefs"),
-            "/usr/lib/dracut/modules.d/50bootwright-composefs",
-        )?;
-        recipe = recipe.host_file(
-            "/usr/lib/systemd/system/systemd-growfs-root.service.d/50-read-only-root.conf",
-            workspace("backends/composefs/systemd/50-read-only-root.conf"),
-            0o644,
-        );
+            .host_program("/usr/bin/bootwright", &programs.bootwright);
+        recipe.name = format!("bootwright-{}", self.backend.backend);
+        recipe = self.early_boot(recipe)?;
         for unit in UNITS {
             let path = workspace("cli/systemd").join(unit);
             let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
@@ -174,12 +181,27 @@ impl Systems {
         Ok(marked(recipe))
     }
 
-    /// `image` with a UKI that names its root, in place of the separate kernel.
+    /// What the backend needs in early boot.
+    fn early_boot(&self, mut recipe: Recipe) -> Result<Recipe> {
+        let needs = self.backend;
+        if let Some(program) = needs.early_program {
+            let built = build_program(program.package, program.package, PROFILE)?;
+            recipe = recipe.host_file(program.to, built, 0o755);
+        }
+        for folder in needs.folders {
+            recipe = with_folder(recipe, &workspace(folder.from), folder.to)?;
+        }
+        recipe = needs.files.iter().fold(recipe, |recipe, (path, text)| recipe.file(path, *text, 0o644));
+        recipe = needs.links.iter().fold(recipe, |recipe, (path, target)| recipe.symlink(path, target));
+        Ok(needs.dracut_modules.iter().fold(recipe, |recipe, module| recipe.dracut_module(module)))
+    }
+
+    /// `image` with a UKI in place of the separate kernel; it names its root if the backend knows that beforehand.
     fn unified(&self, image: &OciImage, version: &str) -> Result<OciImage> {
         let kver = image.kernel_version()?;
         let bare =
             derive(image, &Edits::new(&format!("{version}-bare")).without_split_kernel(&kver), &self.cache)?;
-        let root_args = self.root_args(&bare)?;
+        let root_args = if self.backend.sealed_ukis { self.root_args(&bare)? } else { KernelCmdline::new() };
         let cmdline = image_arguments(image)?.merged_with(&root_args);
         let uki = assemble(image, &kver, cmdline)?;
         derive(&bare, &Edits::new(version).unified(&kver, uki), &self.cache)
@@ -189,7 +211,7 @@ impl Systems {
     fn root_args(&self, image: &OciImage) -> Result<KernelCmdline> {
         let scratch = tempfile::tempdir_in(self.cache.dir())?;
         let output = host::privileged(&self.programs.bootwright.to_string_lossy())
-            .args(["--quiet", "image", "root-args", "--backend", "composefs", "--scratch"])
+            .args(["--quiet", "image", "root-args", "--backend", self.backend.backend, "--scratch"])
             .arg(scratch.path())
             .arg(image.reference())
             .output()
@@ -239,11 +261,6 @@ fn changes(version: &str) -> Edits {
         .write("/etc/marker/changed-by-both", text.clone(), 0o644)
         .write(&format!("/etc/marker/added-in-{version}"), text, 0o644)
         .remove("/etc/marker/removed-later")
-}
-
-/// A path of this workspace.
-fn workspace(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }
 
 fn with_folder(mut recipe: Recipe, folder: &Path, target: &str) -> Result<Recipe> {
