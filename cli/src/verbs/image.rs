@@ -38,6 +38,7 @@ async fn ask(
     let folder =
         tempfile::Builder::new().prefix("bootwright-").tempdir_in(&options.scratch).context_io(what)?;
     let summary = transport::inspect(&options.image, None).await?;
+    context.image_policy().admit(&summary).await?;
     let backend = (plugin.open)(BackendContext {
         sysroot: Root::open(folder.path(), Faults::none())?,
         running_root: None,

@@ -135,6 +135,8 @@ impl<'a> Choice<'a> {
         let backend = backend_for_install(options.backend.as_deref(), settings.default_backend)?;
         let loader = bootloader_for_install(options.boot.as_deref(), settings.default_bootloader)?;
         let image = block_on(transport::inspect(&options.image, None))?;
+        // The engine asks as well; here it is asked before the disk is touched.
+        context.image_policy().admit_blocking(&image)?;
         let choice = Self { context, options, backend, loader, image };
         if options.target_imgref.is_none() && options.image.transport() != Transport::Registry {
             choice.say(format!(
@@ -252,6 +254,7 @@ impl<'a> Choice<'a> {
             loader: wrap::loader(self.loader.name, loader),
             state: StateStore::new(place.root),
             images: Arc::new(Transports),
+            policy: self.context.image_policy(),
             running_cmdline: KernelCmdline::new(),
             boot_id: machine::boot_id()?,
             progress: self.context.progress.clone(),

@@ -15,7 +15,7 @@ use bootwright_core::{
     engine::ImageLookup,
     model::{ImageReference, ImageSummary, Progress},
     process::Tool,
-    transport,
+    transport::{self, policy::ImagePolicy},
 };
 
 use crate::{
@@ -38,6 +38,13 @@ pub struct Context<'a> {
     pub global: GlobalOptions,
     /// Where progress goes.
     pub progress: Arc<dyn Progress>,
+}
+
+impl Context<'_> {
+    /// Which images are let in.
+    fn image_policy(&self) -> ImagePolicy {
+        ImagePolicy::at(&self.global.signature_policy)
+    }
 }
 
 /// Runs a command. Returns whether it found everything in order; what a person must know besides errors was printed.

@@ -39,6 +39,7 @@ pub fn open(context: &Context<'_>, access: Access) -> Result<Option<System>> {
         loader: wrap::loader(loader.name, (loader.open)(boot_context)?),
         state,
         images: Arc::new(Transports),
+        policy: context.image_policy(),
         running_cmdline: machine.cmdline.clone(),
         boot_id: machine.boot_id.clone(),
         progress: context.progress.clone(),

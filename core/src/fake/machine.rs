@@ -11,6 +11,7 @@ use crate::{
     error::Result,
     fs::{Faults, Root},
     model::{DeploymentId, ImageReference, KernelCmdline, NoProgress},
+    transport::policy::ImagePolicy,
 };
 
 /// A disk in memory, with the command line that is running. Core's own records are real files in a temporary folder.
@@ -21,6 +22,7 @@ pub struct FakeMachine {
     images: FakeImages,
     state: tempfile::TempDir,
     running: KernelCmdline,
+    policy: ImagePolicy,
     boots: u32,
 }
 
@@ -38,6 +40,7 @@ impl FakeMachine {
             images: FakeImages::default(),
             state,
             running: KernelCmdline::new(),
+            policy: ImagePolicy::none(),
             boots: 0,
         })
     }
@@ -45,6 +48,11 @@ impl FakeMachine {
     /// Makes `reference` name `image`.
     pub fn publish_image(&self, reference: &ImageReference, image: FakeImage) {
         self.images.publish(reference, image);
+    }
+
+    /// Makes this the policy that decides which images are let in; at first, all are.
+    pub fn set_policy(&mut self, policy: ImagePolicy) {
+        self.policy = policy;
     }
 
     /// How many boot entries fit on the fake partition from now on.
@@ -72,6 +80,7 @@ impl FakeMachine {
             loader: Arc::new(self.loader(faults)),
             state: StateStore::new(Root::open(self.state.path(), faults.clone())?),
             images: Arc::new(self.images.clone()),
+            policy: self.policy.clone(),
             running_cmdline: self.running.clone(),
             boot_id: format!("boot-{}", self.boots),
             progress: Arc::new(NoProgress),

@@ -15,6 +15,7 @@ pub mod architecture;
 mod archive;
 mod document;
 mod layout;
+pub mod policy;
 mod skopeo;
 mod source;
 

@@ -4,4 +4,5 @@ mod bad_input;
 mod crash;
 mod lifecycle;
 mod plan_properties;
+mod policy;
 mod support;
