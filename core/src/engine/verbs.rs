@@ -261,9 +261,11 @@ impl Engine {
         Ok(self.perform(&Operation::Gc, None).await?.removed)
     }
 
-    /// Reads every object of the store and compares it with its digest. Changes nothing.
+    /// Reads every object of the store and every boot file, and compares it with its digest. Changes nothing.
     pub async fn fsck(&self) -> Result<VerifyReport> {
-        self.parts.backend.verify(&*self.parts.progress).await
+        let mut report = self.parts.loader.verify().await?;
+        report.add(self.parts.backend.verify(&*self.parts.progress).await?);
+        Ok(report)
     }
 
     /// Protects a deployment from removal, or no longer.

@@ -7,6 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use sha2::{Digest as _, Sha256};
 
 use crate::{
     bootloader::{Bootloader, Staged},
@@ -14,8 +15,8 @@ use crate::{
     error::{Error, ErrorKind, IoContext, Result},
     fs::Faults,
     model::{
-        BootPlan, BootState, DeploymentId, EntryId, EntrySpec, KernelCmdline, PlannedEntry, PublishedEntry,
-        Removed, SpaceNeed,
+        BootPlan, BootState, DeploymentId, Digest, EntryId, EntrySpec, KernelCmdline, PlannedEntry,
+        PublishedEntry, Removed, SpaceNeed, VerifyProblem, VerifyReport,
     },
     tree::{BlobSource, TreeReader},
 };
@@ -49,6 +50,7 @@ pub(super) struct FakeEntry {
     cmdline: KernelCmdline,
     tries: Option<u32>,
     kernel: Vec<u8>,
+    digest: Digest,
 }
 
 /// A bootloader whose partition is a value in memory.
@@ -59,6 +61,13 @@ pub struct FakeLoader {
 }
 
 impl FakeLoader {
+    /// Changes one bit of the kernel that an entry of this deployment boots.
+    pub fn damage_kernel(&self, deployment: &DeploymentId) {
+        let mut partition = self.locked();
+        let of = partition.files.values_mut().filter(|entry| &entry.deployment == deployment);
+        of.filter_map(|entry| entry.kernel.first_mut()).for_each(|byte| *byte ^= 1);
+    }
+
     pub(super) fn locked(&self) -> MutexGuard<'_, Partition> {
         self.partition.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -85,11 +94,16 @@ impl FakeLoader {
             version: spec.version.clone(),
             cmdline: spec.full_cmdline(),
             tries: spec.tries,
+            digest: digest_of(&kernel),
             kernel,
         };
         partition.files.insert(id.clone(), entry);
         Ok(id)
     }
+}
+
+fn digest_of(kernel: &[u8]) -> Digest {
+    Digest::from_sha256(Sha256::digest(kernel).into())
 }
 
 impl Partition {
@@ -197,6 +211,17 @@ impl Bootloader for FakeLoader {
             removed.items.push(id.to_string());
         }
         Ok(removed)
+    }
+
+    async fn verify(&self) -> Result<VerifyReport> {
+        let partition = self.locked();
+        let damaged = partition.files.iter().filter(|(_, entry)| digest_of(&entry.kernel) != entry.digest);
+        let problem = |(id, entry): (&EntryId, &FakeEntry)| VerifyProblem {
+            path: id.to_string(),
+            problem: "the kernel is damaged".to_owned(),
+            deployments: vec![entry.deployment.clone()],
+        };
+        Ok(VerifyReport { checked: partition.files.len() as u64, problems: damaged.map(problem).collect() })
     }
 
     async fn confirm(&self, deployment: &DeploymentId) -> Result<()> {
