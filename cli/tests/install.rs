@@ -173,6 +173,16 @@ fn a_file_system_that_cannot_be_made_is_refused_before_the_disk_is_touched() {
     assert_refused_untouched(&Disk::new(700), &TinyImage::new(), &["--filesystem", "ntfs"], &parts);
 }
 
+/// spec: BW-610
+#[test]
+fn an_image_that_the_policy_rejects_is_refused_before_the_disk_is_touched() {
+    let policy = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(policy.path(), r#"{"default": [{"type": "reject"}]}"#).unwrap();
+    let option = ["--signature-policy", policy.path().to_str().unwrap()];
+    let parts = ["policy of this host rejects", "containers-policy.json(5)"];
+    assert_refused_untouched(&Disk::new(700), &TinyImage::new(), &option, &parts);
+}
+
 /// Bad input that shows only while the image is read: the disk is incomplete, and everything is released.
 fn assert_failed_released(disk: &Disk, image: &TinyImage, parts: &[&str]) {
     let failed = disk.install(image, &[]);

@@ -43,6 +43,9 @@ pub struct GlobalOptions {
     /// Work on the system whose physical root is mounted here, not on the running one.
     #[arg(long, global = true, hide = true, value_name = "PATH", requires = "system_esp")]
     pub sysroot: Option<PathBuf>,
+    /// How long to wait for another command that changes the system to end.
+    #[arg(long, global = true, hide = true, value_name = "SECONDS", default_value = "60")]
+    pub patience: u64,
     /// The policy that decides which images are let in, containers-policy.json(5).
     #[arg(long, global = true, hide = true, value_name = "FILE", default_value = SYSTEM_POLICY)]
     pub signature_policy: PathBuf,

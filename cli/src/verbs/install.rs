@@ -258,7 +258,7 @@ impl<'a> Choice<'a> {
             running_cmdline: KernelCmdline::new(),
             boot_id: machine::boot_id()?,
             progress: self.context.progress.clone(),
-            patience: super::PATIENCE,
+            patience: self.context.patience(),
         }))
     }
 

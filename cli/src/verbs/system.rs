@@ -43,7 +43,7 @@ pub fn open(context: &Context<'_>, access: Access) -> Result<Option<System>> {
         running_cmdline: machine.cmdline.clone(),
         boot_id: machine.boot_id.clone(),
         progress: context.progress.clone(),
-        patience: super::PATIENCE,
+        patience: context.patience(),
     };
     Ok(Some(System { engine: Engine::new(parts), _machine: machine }))
 }

@@ -197,7 +197,10 @@ impl Systems {
     }
 
     /// `image` with a UKI in place of the separate kernel; it names its root if the backend knows that beforehand.
-    fn unified(&self, image: &OciImage, version: &str) -> Result<OciImage> {
+    ///
+    /// # Errors
+    /// When the image has no separate kernel, or the program cannot tell its root.
+    pub fn unified(&self, image: &OciImage, version: &str) -> Result<OciImage> {
         let kver = image.kernel_version()?;
         let bare =
             derive(image, &Edits::new(&format!("{version}-bare")).without_split_kernel(&kver), &self.cache)?;
