@@ -85,9 +85,9 @@ fn case(bootloader: &str, format: KernelFormat) -> Result<()> {
         signatures_have_survived(&OfflineDisk::open(&disk)?, &keys, &image, key, format)?;
         let mut vm = keys.machine(&format!("{cell}-{name}"), &disk)?;
         if boots {
-            comes_up(&mut vm)?
+            comes_up(&mut vm)?;
         } else {
-            is_refused(&mut vm)?
+            is_refused(&mut vm)?;
         }
         println!("ok: {cell}, signed by the {name} key: {}", if boots { "boots" } else { "does not boot" });
         vm.power_cut();

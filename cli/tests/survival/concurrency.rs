@@ -1,5 +1,7 @@
 //! Two commands at once. The first one is made to hold the lock by a registry that does not answer.
 
+use std::os::unix::fs::MetadataExt as _;
+
 use crate::{
     registry::Registry,
     support::{TinyImage, complaint},
@@ -60,10 +62,15 @@ fn whoever_has_no_patience_is_told_that_the_system_is_busy_and_looks_are_free() 
 /// spec: BW-115
 #[test]
 fn a_lock_on_another_system_is_none_of_our_business() {
-    let (_system, registry, _image, _first) = upgrading();
+    let (system, registry, _image, _first) = upgrading();
     let image = TinyImage::new();
     let other = System::install(&image, &image.reference(), "systemd-boot");
-    // Both disks were made alike, so the lock's file has the same inode number on both.
+    let inode = |system: &System| std::fs::metadata(system.path("bootwright/lock")).unwrap().ino();
+    assert_eq!(
+        inode(&system),
+        inode(&other),
+        "both disks were made alike: only the device tells the locks apart"
+    );
     other.must(&["--patience", "0", "gc"]);
     registry.go_on();
 }

@@ -17,6 +17,8 @@ pub const DEADLINE: Duration = Duration::from_secs(120);
 pub struct System {
     at: tempfile::TempDir,
     disk: tempfile::NamedTempFile,
+    /// What was mounted when nothing ran.
+    mounts: String,
     pub home: tempfile::TempDir,
 }
 
@@ -27,8 +29,10 @@ impl System {
         let disk = tempfile::NamedTempFile::new().unwrap();
         disk.as_file().set_len(700 << 20).unwrap();
         output("mkfs.ext4", &["-q", "-F", disk.path().to_str().unwrap()]);
-        let system = Self { at: tempfile::tempdir().unwrap(), disk, home: tempfile::tempdir().unwrap() };
+        let (at, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut system = Self { at, disk, mounts: String::new(), home };
         output("mount", &["-o", "loop", system.disk.path().to_str().unwrap(), &system.path("")]);
+        system.mounts = mounts();
         std::fs::create_dir_all(system.path("boot/efi")).unwrap();
         let (root, esp, reference) = (system.path(""), system.path("boot/efi"), image.reference());
         let mut command = system.program();
@@ -94,8 +98,7 @@ impl System {
 
     /// Nothing of a command may be left when it is gone.
     pub fn assert_released(&self) {
-        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-        assert!(!mounts.contains("/bootwright-"), "a mount is left:\n{mounts}");
+        assert_eq!(mounts(), self.mounts, "a mount is left");
         let loops = output("losetup", &["-n", "-O", "BACK-FILE", "-j", self.disk.path().to_str().unwrap()]);
         assert_eq!(loops.lines().count(), 1, "only the test's own loop device: {loops}");
     }
@@ -105,6 +108,10 @@ impl System {
         let said = self.must(&["fsck"]);
         assert!(said.ends_with("0 problems\n"), "{said}");
     }
+}
+
+fn mounts() -> String {
+    std::fs::read_to_string("/proc/thread-self/mountinfo").unwrap()
 }
 
 impl Drop for System {

@@ -14,8 +14,14 @@ use super::firmware::Firmware;
 use crate::host;
 
 /// Arguments of QEMU that keep the guest's kernel away from the variable store, as firmware with Secure Boot demands.
-pub const QEMU_ARGUMENTS: [&str; 4] =
-    ["-machine", "smm=on", "-global", "driver=cfi.pflash01,property=secure,value=on"];
+pub const QEMU_ARGUMENTS: [&str; 6] = [
+    "-machine",
+    "smm=on",
+    "-global",
+    "driver=cfi.pflash01,property=secure,value=on",
+    "-global",
+    "ICH9-LPC.disable_s3=1",
+];
 
 /// Firmware builds that can do Secure Boot, each with an empty variable store.
 const KNOWN: [(&str, &str); 3] = [
