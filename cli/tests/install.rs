@@ -71,7 +71,7 @@ impl Disk {
             std::thread::sleep(Duration::from_millis(20));
         }
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-        assert!(!mounts.contains("/bootwright-"), "a mount is left:\n{mounts}");
+        assert!(!mounts.contains("/run/bootwright-"), "a mount is left:\n{mounts}");
     }
 }
 
@@ -238,7 +238,7 @@ fn a_program_that_is_killed_leaves_no_mount_and_no_loop_device() {
         .unwrap();
     let mounts = format!("/proc/{}/mountinfo", child.id());
     let deadline = Instant::now() + Duration::from_secs(30);
-    while !std::fs::read_to_string(&mounts).unwrap().contains("/bootwright-") {
+    while !std::fs::read_to_string(&mounts).unwrap().contains("/run/bootwright-") {
         assert!(
             Instant::now() < deadline && child.try_wait().unwrap().is_none(),
             "it never mounted anything"
