@@ -68,6 +68,10 @@ fn copy(source: &str, folder: &Path, variables: &[(String, String)]) -> Result<(
 
 fn explain(source: &str, stderr: &str) -> Error {
     let said = skopeo::last_message(stderr);
+    if said.contains("Error loading trust policy") {
+        return Error::invalid(format!("skopeo does not understand what the policy demands of {source}: {said}"))
+            .with_hint("correct it as containers-policy.json(5) describes, or use a newer skopeo; until then such images are not let in");
+    }
     if said.contains("Source image rejected") || said.contains("signature") {
         return Error::new(ErrorKind::Integrity, format!("{source} has no signature that the policy accepts: {said}"))
             .with_hint("have the image signed by a key that the policy names, for this very name; see containers-policy.json(5) and containers-registries.d(5)");

@@ -235,6 +235,10 @@ impl Signed {
         if let Some(identity) = identity {
             rule["signedIdentity"] = identity;
         }
+        self.admit_by(summary, &rule)
+    }
+
+    fn admit_by(&self, summary: &ImageSummary, rule: &Value) -> Result<Admission, Error> {
         let scope = format!("localhost:{}/os", self.registry.port());
         let policy = json!({"default": reject(), "transports": {"docker": {scope: [rule]}}});
         let path: PathBuf = self.folder.path().join("policy.json");
@@ -281,6 +285,30 @@ fn a_signature_counts_by_its_key_its_image_and_its_name() {
         ErrorKind::Permission,
         "another scope"
     );
+}
+
+/// spec: BW-613
+#[test]
+fn a_demand_that_cannot_be_checked_is_a_refusal_even_of_a_signed_image() {
+    let signed = Signed::new();
+    let image = signed.registry.look("os:v1").unwrap();
+    signed.sign(image.manifest_digest.as_str());
+    let key = signed.key("good");
+    for rule in [
+        json!({"type": "signedBy", "keyType": "GPGKeys", "keyPath": "/nonexistent"}),
+        json!({"type": "signedBy", "keyType": "GPGKeys"}),
+        json!({"type": "signedBy", "keyType": "someKeys", "keyPath": key}),
+        json!({"type": "signedBy", "keyType": "GPGKeys", "keyPath": key, "unless": "asked"}),
+        json!({"type": "signedBy", "keyType": "GPGKeys", "keyPath": key, "signedIdentity": {"type": "any"}}),
+        json!({"type": "sigstoreSigned", "keyPath": key}),
+    ] {
+        let error = signed.admit_by(&image, &rule).unwrap_err();
+        assert!(
+            matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Integrity | ErrorKind::Io),
+            "{rule}: {error:?}"
+        );
+    }
+    assert_eq!(signed.admit(&image, "good", None).unwrap(), Admission::Verified);
 }
 
 /// A registry may answer the check with a signed image and the download with another: what counts is the digest that was looked up.
