@@ -71,7 +71,7 @@ impl Disk {
             std::thread::sleep(Duration::from_millis(20));
         }
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-        assert!(!mounts.contains("/bootwright-"), "a mount is left:\n{mounts}");
+        assert!(!mounts.contains("/run/bootwright-"), "a mount is left:\n{mounts}");
     }
 }
 
@@ -173,6 +173,16 @@ fn a_file_system_that_cannot_be_made_is_refused_before_the_disk_is_touched() {
     assert_refused_untouched(&Disk::new(700), &TinyImage::new(), &["--filesystem", "ntfs"], &parts);
 }
 
+/// spec: BW-610
+#[test]
+fn an_image_that_the_policy_rejects_is_refused_before_the_disk_is_touched() {
+    let policy = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(policy.path(), r#"{"default": [{"type": "reject"}]}"#).unwrap();
+    let option = ["--signature-policy", policy.path().to_str().unwrap()];
+    let parts = ["policy of this host rejects", "containers-policy.json(5)"];
+    assert_refused_untouched(&Disk::new(700), &TinyImage::new(), &option, &parts);
+}
+
 /// Bad input that shows only while the image is read: the disk is incomplete, and everything is released.
 fn assert_failed_released(disk: &Disk, image: &TinyImage, parts: &[&str]) {
     let failed = disk.install(image, &[]);
@@ -228,7 +238,7 @@ fn a_program_that_is_killed_leaves_no_mount_and_no_loop_device() {
         .unwrap();
     let mounts = format!("/proc/{}/mountinfo", child.id());
     let deadline = Instant::now() + Duration::from_secs(30);
-    while !std::fs::read_to_string(&mounts).unwrap().contains("/bootwright-") {
+    while !std::fs::read_to_string(&mounts).unwrap().contains("/run/bootwright-") {
         assert!(
             Instant::now() < deadline && child.try_wait().unwrap().is_none(),
             "it never mounted anything"

@@ -60,7 +60,7 @@ impl Image {
 }
 
 fn is_ours(at: &Path) -> bool {
-    at.to_string_lossy().contains("/bootwright-")
+    at.to_string_lossy().contains("/run/bootwright-")
 }
 
 fn request(filesystem: &'static str, wipe: bool) -> DiskRequest<'static> {

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use crate::{
     capability::BootloaderCapabilities,
     error::Result,
-    model::{BootPlan, BootState, DeploymentId, Removed, SpaceNeed},
+    model::{BootPlan, BootState, DeploymentId, Removed, SpaceNeed, VerifyReport},
     tree::{BlobSource, TreeReader},
 };
 
@@ -89,6 +89,15 @@ pub trait Bootloader: Debug + Send + Sync {
     /// # Errors
     /// - `InvalidInput` for an empty `keep`: nothing is deleted.
     async fn sweep(&self, keep: &BTreeSet<DeploymentId>) -> Result<Removed>;
+
+    /// Reads every file that our entries need, and compares it with its digest.
+    ///
+    /// # Behaviour
+    /// - Covers kernels, initrds, UKIs, addons, device trees, and the entries themselves: one changed bit in any of them is a problem that
+    ///   names this file and the deployments that need it, and no other file.
+    /// - Reads what the disk holds, not what is cached. Changes nothing.
+    /// - Files of others are not looked at.
+    async fn verify(&self) -> Result<VerifyReport>;
 
     /// This boot was good: the entry of `deployment` is no longer counted, or becomes the lasting default.
     ///

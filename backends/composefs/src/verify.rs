@@ -45,7 +45,9 @@ pub(crate) async fn verify<H: FsVerityHashValue>(
     problems.extend(without_image(context, &found));
     if !result.errors().is_empty() || !unreadable.is_empty() {
         let users: Vec<_> = found.iter().map(|found| User::of(repo, found)).collect();
-        problems.extend(result.errors().iter().chain(&unreadable).map(|error| problem(error, &users)));
+        let all: Vec<_> = result.errors().iter().chain(&unreadable).map(explain).collect();
+        let causes = all.iter().filter(|what| !is_consequence(repo, what, &all));
+        problems.extend(causes.map(|what| problem(what, &users)));
     }
     Ok(VerifyReport { checked: result.objects_checked(), problems })
 }
@@ -116,10 +118,22 @@ struct What {
     problem: String,
 }
 
-fn problem(error: &FsckError, users: &[User]) -> VerifyProblem {
-    let what = explain(error);
-    let deployments = users.iter().filter(|user| user.needs(&what)).map(|user| user.id.clone()).collect();
-    VerifyProblem { path: format!("{REPOSITORY}/{}", what.path), problem: what.problem, deployments }
+/// Whether something is wrong with a stream or an image only because the object that holds it is damaged, which is told by itself.
+fn is_consequence<H: FsVerityHashValue>(repo: &Repository<H>, what: &What, all: &[What]) -> bool {
+    let holder = match what.path.split_once('/') {
+        Some(("streams", name)) => repo.has_stream(name).ok().flatten().map(|id| id.to_hex()),
+        Some(("images", root)) => Some(root.to_owned()),
+        _ => None,
+    };
+    holder.is_some_and(|holder| {
+        let is_damaged = |other: &What| object_at(&other.path).as_ref() == Some(&holder);
+        all.iter().any(is_damaged)
+    })
+}
+
+fn problem(what: &What, users: &[User]) -> VerifyProblem {
+    let deployments = users.iter().filter(|user| user.needs(what)).map(|user| user.id.clone()).collect();
+    VerifyProblem { path: format!("{REPOSITORY}/{}", what.path), problem: what.problem.clone(), deployments }
 }
 
 fn explain(error: &FsckError) -> What {
@@ -173,7 +187,11 @@ mod tests {
         };
         let users = [user("a", "abcdef"), user("b", "123456")];
         let hurt = |error: FsckError| {
-            problem(&error, &users).deployments.iter().map(|id| id.as_str().to_owned()).collect::<Vec<_>>()
+            problem(&explain(&error), &users)
+                .deployments
+                .iter()
+                .map(|id| id.as_str().to_owned())
+                .collect::<Vec<_>>()
         };
         let path = "objects/ab/cdef".to_owned();
         assert_eq!(hurt(FsckError::ObjectDigestMismatch { path, measured: String::new() }), ["a"]);

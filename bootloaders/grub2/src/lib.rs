@@ -29,6 +29,7 @@ mod quote;
 mod script;
 mod stage;
 mod sweep;
+mod verify;
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -39,7 +40,7 @@ use bootwright_core::{
     capability::BootloaderCapabilities,
     context::{BootContext, Firmware},
     inventory,
-    model::{BootPlan, BootState, DeploymentId, Removed, SpaceNeed},
+    model::{BootPlan, BootState, DeploymentId, Removed, SpaceNeed, VerifyReport},
     registry::{BootloaderPlugin, PartitionNeeds},
     tree::{BlobSource, TreeReader},
 };
@@ -119,6 +120,10 @@ impl Bootloader for Grub2 {
 
     async fn sweep(&self, keep: &BTreeSet<DeploymentId>) -> Result<Removed> {
         sweep::sweep(&self.context, keep)
+    }
+
+    async fn verify(&self) -> Result<VerifyReport> {
+        verify::verify(&self.context)
     }
 
     async fn confirm(&self, deployment: &DeploymentId) -> Result<()> {

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use bootwright_core::{Result, model::EntryId};
+use bootwright_core::{Result, boot_files, model::EntryId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -75,6 +75,7 @@ pub fn render(plan: &PlanLine, entries: &[EntryRecord], markers: &BTreeMap<Place
     for entry in entries {
         menu_entry(&mut text, entry)?;
     }
+    let mut text = boot_files::seal(&text);
     let _ = writeln!(text, "{END_LINE}");
     Ok(text)
 }

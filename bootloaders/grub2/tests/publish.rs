@@ -428,3 +428,28 @@ async fn grub_accepts_titles_and_arguments_of_any_kind() {
     let loaded = grub(&machine).boot().unwrap();
     assert_eq!(loaded.cmdline, "root=a \"a=b c\" d=$e;f g={h}|i");
 }
+
+/// spec: BW-620
+#[tokio::test]
+async fn one_changed_bit_in_any_boot_file_is_named_by_a_verification() {
+    let (machine, _) = with(&["a"]).await;
+    let loader = loader(&machine);
+    assert!(loader.verify().await.unwrap().problems.is_empty());
+    let config = tree(machine.folder.path()).into_keys().filter(|path| path.ends_with(CONFIG));
+    let needed: Vec<_> = files(&machine).into_iter().chain(config).collect();
+    let mut named = 0;
+    for path in needed {
+        let place = machine.folder.path().join(&path);
+        let Ok(whole) = std::fs::read(&place) else { continue };
+        let Some(middle) = whole.len().checked_div(2).filter(|_| !whole.is_empty()) else { continue };
+        let mut damaged = whole.clone();
+        damaged[middle] ^= 1;
+        std::fs::write(&place, damaged).unwrap();
+        let report = loader.verify().await.unwrap();
+        let names: Vec<_> = report.problems.iter().map(|problem| problem.path.as_str()).collect();
+        assert!(names.len() == 1 && path.ends_with(names[0]), "{path} was damaged: {report:?}");
+        std::fs::write(&place, whole).unwrap();
+        named += 1;
+    }
+    assert!(named >= 3, "kernel, initrd and configuration, but only {named} were there");
+}

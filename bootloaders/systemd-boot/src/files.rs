@@ -3,7 +3,7 @@
 use bootwright_core::{
     Error, Result,
     bls::{Entry, Program},
-    boot_files::{AddonSet, Room, place_blob},
+    boot_files::{AddonSet, Room, addon_digests, addon_folder, place_blob},
     context::BootContext,
     fs::Root,
     model::{Blob, BootPlan, Digest, EntrySpec, KernelArtifacts, PlannedEntry, SpaceNeed},
@@ -62,7 +62,10 @@ const INITRD: &str = "initrd";
 const DEVICETREE: &str = "devicetree.dtb";
 const UKI: &str = "linux.efi";
 
-/// Copies what an entry boots, and returns the entry's text, without its sort key. `written` gets the path of each file that
+/// Files by path, with the digests of their contents.
+pub type FileDigests = Vec<(String, Digest)>;
+
+/// Copies what an entry boots, and returns the entry's text, without its sort key, and the files that it needs. `written` gets the path of each file that
 /// was not there before, also when it fails.
 pub async fn place_entry(
     context: &BootContext,
@@ -70,10 +73,10 @@ pub async fn place_entry(
     blobs: &dyn BlobSource,
     tree: Option<&dyn TreeReader>,
     written: &mut Vec<String>,
-) -> Result<Entry> {
+) -> Result<(Entry, FileDigests)> {
     let entry = Entry { title: Some(spec.title.clone()), version: spec.version.clone(), ..Entry::default() };
-    let mut place = Placer { root: boot_root(context), blobs, written };
-    match &spec.artifacts.kernel {
+    let mut place = Placer { root: boot_root(context), blobs, written, files: Vec::new() };
+    let entry = match &spec.artifacts.kernel {
         KernelArtifacts::Split { kernel, initrds, devicetree, .. } => {
             let program = Program::Linux(place.blob(LINUX, kernel).await?);
             let mut paths = Vec::new();
@@ -85,20 +88,22 @@ pub async fn place_entry(
                 None => None,
             };
             let options = vec![spec.full_cmdline().to_string()];
-            Ok(Entry { program: Some(program), initrds: paths, devicetree, options, ..entry })
+            Entry { program: Some(program), initrds: paths, devicetree, options, ..entry }
         }
         KernelArtifacts::Unified { uki, addons, .. } => {
             let set = AddonSet::collect(addons, &spec.extra_args, tree, &*context.efi).await?;
             let path = place.uki(uki, &set).await?;
-            Ok(Entry { program: Some(Program::Efi(path)), ..entry })
+            Entry { program: Some(Program::Efi(path)), ..entry }
         }
-    }
+    };
+    Ok((entry, place.files))
 }
 
 struct Placer<'a> {
     root: &'a Root,
     blobs: &'a dyn BlobSource,
     written: &'a mut Vec<String>,
+    files: FileDigests,
 }
 
 impl Placer<'_> {
@@ -109,15 +114,52 @@ impl Placer<'_> {
     async fn blob_at(&mut self, path: String, blob: &Blob) -> Result<String> {
         self.written.extend((!self.root.exists(&path)).then(|| path.clone()));
         place_blob(self.root, &path, blob, self.blobs).await?;
-        Ok(format!("/{path}"))
+        let path = format!("/{path}");
+        self.files.push((path.clone(), blob.sha256.clone()));
+        Ok(path)
     }
 
     /// A UKI that is loaded with other addons lies in another folder, because the stub looks for them beside it.
     async fn uki(&mut self, uki: &Blob, addons: &AddonSet) -> Result<String> {
         let path = stored(&addons.digest_with(&uki.sha256), UKI);
         addons.place_beside(self.root, &path, self.blobs, self.written).await?;
+        let folder = addon_folder(&path);
+        let beside = addons.digests().into_iter().map(|(name, digest)| (format!("/{folder}/{name}"), digest));
+        self.files.extend(beside);
         self.blob_at(path, uki).await
     }
+}
+
+/// Checks files against digests that were noted.
+///
+/// # Errors
+/// `Integrity` if one is missing or damaged.
+pub fn verify_list(root: &Root, files: &[(String, Digest)]) -> Result<()> {
+    for (path, digest) in files {
+        let path = relative(path);
+        if root.sha256_of(&path)?.as_ref() != Some(digest) {
+            return Err(damaged(root, &path));
+        }
+    }
+    Ok(())
+}
+
+fn damaged(root: &Root, path: &str) -> Error {
+    Error::integrity(format!("{} is missing or damaged", root.show(path)))
+        .with_hint("choose another deployment, or deploy this image again")
+}
+
+/// The files that an entry on disk needs, as they are now: for one whose own list cannot be believed.
+pub fn digests_on_disk(root: &Root, entry: &Entry) -> Result<FileDigests> {
+    let mut files = Vec::new();
+    for path in entry.paths() {
+        let file = relative(path);
+        files.extend(root.sha256_of(&file)?.map(|digest| (format!("/{file}"), digest)));
+        let folder = addon_folder(&file);
+        let beside = addon_digests(root, &file)?.into_iter();
+        files.extend(beside.filter_map(|(name, digest)| Some((format!("/{folder}/{name}"), digest?))));
+    }
+    Ok(files)
 }
 
 /// Checks every file that an entry names against the digest in its path.
@@ -130,10 +172,9 @@ pub fn verify(root: &Root, entry: &Entry) -> Result<()> {
         let path = relative(path);
         let folder = path.strip_prefix(STORE).and_then(|rest| rest.trim_start_matches('/').split('/').next());
         let found = root.sha256_of(&path)?;
-        let with_addons = root.exists(&bootwright_core::boot_files::addon_folder(&path));
+        let with_addons = root.exists(&addon_folder(&path));
         if found.as_ref().is_none_or(|digest| Some(digest.hex()) != folder && !with_addons) {
-            return Err(Error::integrity(format!("{} is missing or damaged", root.show(&path)))
-                .with_hint("choose another deployment, or deploy this image again"));
+            return Err(damaged(root, &path));
         }
     }
     Ok(())

@@ -22,6 +22,7 @@ mod names;
 mod stage;
 mod state;
 mod sweep;
+mod verify;
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -33,7 +34,7 @@ use bootwright_core::{
     context::BootContext,
     fs::Root,
     inventory,
-    model::{BootPlan, BootState, DeploymentId, Removed, SpaceNeed},
+    model::{BootPlan, BootState, DeploymentId, Removed, SpaceNeed, VerifyReport},
     registry::{BootloaderPlugin, PartitionNeeds},
     tree::{BlobSource, TreeReader},
 };
@@ -123,6 +124,10 @@ impl Bootloader for SystemdBoot {
 
     async fn sweep(&self, keep: &BTreeSet<DeploymentId>) -> Result<Removed> {
         sweep::sweep(&self.context, keep)
+    }
+
+    async fn verify(&self) -> Result<VerifyReport> {
+        verify::verify(self.boot(), self.place())
     }
 
     async fn confirm(&self, deployment: &DeploymentId) -> Result<()> {

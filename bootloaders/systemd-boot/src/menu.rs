@@ -3,11 +3,15 @@
 use bootwright_core::{
     Result,
     bls::{Entry, EntryName, MenuItem},
+    boot_files::{file_lines, unseal},
     fs::Root,
     model::{DeploymentId, EntryId},
 };
 
-use crate::names::{ENTRIES, EntryStem};
+use crate::{
+    files::FileDigests,
+    names::{ENTRIES, EntryStem},
+};
 
 /// An entry file is a few hundred bytes; what is larger is not read.
 const ENTRY_LIMIT: u64 = 64 << 10;
@@ -23,6 +27,8 @@ pub struct Found {
     pub id: EntryId,
     /// Name and content.
     pub item: MenuItem,
+    /// The files that it needs, with their digests; `None` if the file is not as it was written.
+    pub files: Option<FileDigests>,
     /// Why it cannot boot.
     pub problem: Option<String>,
     /// Whether the loader lists it at all: it leaves out entries whose program is missing.
@@ -89,8 +95,10 @@ fn load_one(root: &Root, file: &str) -> Result<Option<Found>> {
     // A folder of that name, or a file that the disk does not give back, is damage, not a reason to stop.
     let content = if readable { root.read(&path).ok().flatten() } else { None };
     let entry = Entry::parse(content.as_deref().unwrap_or_default());
+    let files = content.as_deref().and_then(unseal).map(file_lines);
     let (problem, listed) = check(root, &entry);
-    Ok(Some(Found { file: file.to_owned(), stem, id, item: MenuItem { name, entry }, problem, listed }))
+    let item = MenuItem { name, entry };
+    Ok(Some(Found { file: file.to_owned(), stem, id, item, files, problem, listed }))
 }
 
 /// What is wrong with an entry, and whether the loader lists it.

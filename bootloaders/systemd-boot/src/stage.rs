@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use bootwright_core::{
     Error, Result,
     bls::{Entry, EntryName, Tries},
-    boot_files::encode_id,
+    boot_files::{encode_id, file_line, seal},
     context::BootContext,
     fs::Root,
     model::{BootPlan, DeploymentId, EntryId, PlannedEntry},
@@ -13,7 +13,8 @@ use bootwright_core::{
 };
 
 use crate::{
-    boot_root, files,
+    boot_root,
+    files::{self, FileDigests},
     menu::{Found, Menu},
     names::{ENTRIES, EntryStem, sort_key},
 };
@@ -33,6 +34,7 @@ pub struct Token {
 struct Line {
     deployment: DeploymentId,
     entry: Entry,
+    files: FileDigests,
     tries: Option<Tries>,
     /// Sort key of the file that is there already.
     present: Option<String>,
@@ -70,12 +72,11 @@ async fn write_all(
     for (rank, planned) in plan.entries.iter().enumerate() {
         lines.push(match planned {
             PlannedEntry::Keep(id) => kept(boot_root(context), menu, id, rank)?,
-            PlannedEntry::Add(spec) => Line {
-                deployment: spec.deployment.clone(),
-                entry: files::place_entry(context, spec, blobs, tree, written).await?,
-                tries: spec.tries.map(|left| Tries { left, done: 0 }),
-                present: None,
-            },
+            PlannedEntry::Add(spec) => {
+                let (entry, files) = files::place_entry(context, spec, blobs, tree, written).await?;
+                let tries = spec.tries.map(|left| Tries { left, done: 0 });
+                Line { deployment: spec.deployment.clone(), entry, files, tries, present: None }
+            }
         });
     }
     let one_shot = match &plan.one_shot {
@@ -130,13 +131,19 @@ fn find<'a>(menu: &'a Menu, id: &EntryId) -> Result<&'a Found> {
 
 fn kept(root: &Root, menu: &Menu, id: &EntryId, rank: usize) -> Result<Line> {
     let found = find(menu, id)?;
+    let files = match &found.files {
+        Some(files) => files.clone(),
+        None => files::digests_on_disk(root, &found.item.entry)?,
+    };
     if rank == 0 {
         files::verify(root, &found.item.entry)?;
+        files::verify_list(root, &files)?;
     }
     let exhausted = found.item.name.is_exhausted();
     Ok(Line {
         deployment: found.deployment().clone(),
         entry: found.item.entry.clone(),
+        files,
         // Whoever asks for an exhausted entry means it; but once it must do, it has failed before.
         tries: if exhausted && rank == 0 { Some(Tries { left: 1, done: 0 }) } else { found.item.name.tries },
         present: found.item.entry.sort_key.clone().filter(|_| !exhausted || rank > 0),
@@ -172,7 +179,8 @@ fn write_entry(
     let name = EntryName { stem, tries: line.tries };
     let entry = Entry { sort_key: Some(sort_key(generation, rank)), ..line.entry.clone() };
     let path = format!("{ENTRIES}/{name}");
-    let temporary = root.write_temporary(&path, entry.to_string().as_bytes())?;
+    let files: String = line.files.iter().map(|(path, digest)| file_line(path, digest)).collect();
+    let temporary = root.write_temporary(&path, seal(&format!("{entry}{files}")).as_bytes())?;
     written.push(temporary.clone());
     Ok((temporary, path))
 }
@@ -208,6 +216,7 @@ mod tests {
         let line = |key: Option<&str>| Line {
             deployment: DeploymentId::new("a").unwrap(),
             entry: Entry::default(),
+            files: Vec::new(),
             tries: None,
             present: key.map(ToOwned::to_owned),
         };

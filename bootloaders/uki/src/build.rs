@@ -64,7 +64,18 @@ fn sizes_of(spec: &EntrySpec) -> Vec<u64> {
     }
 }
 
-/// Puts the UKI of an entry into its folder. Returns its name and the digest of the file. `written` gets the path of each file that was
+/// A UKI that is in its folder.
+#[derive(Debug)]
+pub struct PlacedUki {
+    /// Its name.
+    pub name: UkiName,
+    /// Digest of the file.
+    pub digest: Digest,
+    /// File names and digests of its addons.
+    pub addons: Vec<(String, Digest)>,
+}
+
+/// Puts the UKI of an entry into its folder. Returns its name, the digest of the file, and those of its addons. `written` gets the path of each file that was
 /// not there before, also when it fails.
 pub async fn place_uki(
     context: &BootContext,
@@ -72,7 +83,7 @@ pub async fn place_uki(
     blobs: &dyn BlobSource,
     tree: Option<&dyn TreeReader>,
     written: &mut Vec<String>,
-) -> Result<(UkiName, Digest)> {
+) -> Result<PlacedUki> {
     match &spec.artifacts.kernel {
         KernelArtifacts::Unified { uki, addons, .. } => {
             let set = AddonSet::collect(addons, &spec.extra_args, tree, &*context.efi).await?;
@@ -81,7 +92,7 @@ pub async fn place_uki(
             set.place_beside(&context.esp, &path, blobs, written).await?;
             written.extend((!context.esp.exists(&path)).then(|| path.clone()));
             let placed = place_blob(&context.esp, &path, uki, blobs).await?;
-            Ok((name, placed.digest))
+            Ok(PlacedUki { name, digest: placed.digest, addons: set.digests() })
         }
         KernelArtifacts::Split { .. } => {
             let tree = tree.ok_or_else(|| Error::internal("a new entry came without its tree"))?;
@@ -96,7 +107,7 @@ async fn assemble(
     blobs: &dyn BlobSource,
     tree: &dyn TreeReader,
     written: &mut Vec<String>,
-) -> Result<(UkiName, Digest)> {
+) -> Result<PlacedUki> {
     let KernelArtifacts::Split { kver, kernel, initrds, devicetree } = &spec.artifacts.kernel else {
         return Err(Error::internal("only a split kernel is assembled"));
     };
@@ -123,7 +134,7 @@ async fn assemble(
     let path = |digest: &Digest| name(digest).map_or_else(|_| draft.clone(), |name| name.path());
     let (path, placed) = place_named(&context.esp, &draft, &mut image, path)?;
     written.extend(placed.written.then_some(path));
-    Ok((name(&placed.digest)?, placed.digest))
+    Ok(PlacedUki { name: name(&placed.digest)?, digest: placed.digest, addons: Vec::new() })
 }
 
 async fn part(blob: &Blob, blobs: &dyn BlobSource) -> Result<Part> {

@@ -27,6 +27,7 @@ mod seen;
 mod stage;
 mod state;
 mod sweep;
+mod verify;
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -37,7 +38,7 @@ use bootwright_core::{
     capability::BootloaderCapabilities,
     context::BootContext,
     inventory,
-    model::{BootPlan, BootState, DeploymentId, Removed, SpaceNeed},
+    model::{BootPlan, BootState, DeploymentId, Removed, SpaceNeed, VerifyReport},
     registry::{BootloaderPlugin, PartitionNeeds},
     tree::{BlobSource, TreeReader},
 };
@@ -115,6 +116,10 @@ impl Bootloader for FirmwareUki {
 
     async fn sweep(&self, keep: &BTreeSet<DeploymentId>) -> Result<Removed> {
         sweep::sweep(&self.context, keep)
+    }
+
+    async fn verify(&self) -> Result<VerifyReport> {
+        verify::verify(&self.context)
     }
 
     async fn confirm(&self, deployment: &DeploymentId) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use bootwright_core::{
     Result,
+    boot_files::seal,
     fs::{ReplaceStyle, Root},
     model::Digest,
 };
@@ -11,7 +12,7 @@ use crate::names::UkiName;
 
 /// The folder of the notes.
 pub const NOTES_FOLDER: &str = "EFI/bootwright";
-const FILE: &str = "EFI/bootwright/plans.jsonl";
+pub const FILE: &str = "EFI/bootwright/plans.jsonl";
 /// Older notes are dropped.
 const LIMIT: usize = 16;
 
@@ -25,12 +26,21 @@ pub struct Line {
     pub title: String,
     /// Version.
     pub version: Option<String>,
+    /// File names and digests of its addons.
+    #[serde(default)]
+    pub addons: Vec<(String, Digest)>,
 }
 
 impl Line {
     /// Notes an entry.
     pub fn new(name: &UkiName, sha256: Digest, title: String, version: Option<String>) -> Self {
-        Self { stem: name.stem(), sha256, title, version }
+        Self { stem: name.stem(), sha256, title, version, addons: Vec::new() }
+    }
+
+    /// Notes its addons.
+    pub fn with_addons(mut self, addons: Vec<(String, Digest)>) -> Self {
+        self.addons = addons;
+        self
     }
 
     /// The entry's UKI; `None` if the note is damaged.
@@ -80,7 +90,9 @@ impl Notes {
     /// The newest notes as text.
     pub fn print(&self) -> String {
         let recent = self.0.get(self.0.len().saturating_sub(LIMIT)..).unwrap_or_default();
-        recent.iter().filter_map(|note| Some(serde_json::to_string(note).ok()? + "\n")).collect()
+        let text: String =
+            recent.iter().filter_map(|note| Some(serde_json::to_string(note).ok()? + "\n")).collect();
+        seal(&text)
     }
 
     /// The newest plan whose default has this digest.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bootwright_core::{
     Error, Result,
-    boot_files::{addon_folder, encode_id},
+    boot_files::{addon_digests, addon_folder, encode_id},
     context::BootContext,
     fs::Root,
     model::{BootPlan, Digest, EntryId, PlannedEntry},
@@ -12,7 +12,7 @@ use bootwright_core::{
 };
 
 use crate::{
-    build::place_uki,
+    build::{PlacedUki, place_uki},
     names::{FOLDER, UkiName},
     plans::{Line, Notes, PlanNote},
     removable::{Removable, can_switch, prepare_addons, stage_copy},
@@ -78,8 +78,10 @@ async fn write_all(
         lines.push(match planned {
             PlannedEntry::Keep(id) => kept(context, seen, id, rank)?,
             PlannedEntry::Add(spec) => {
-                let (name, digest) = place_uki(context, spec, blobs, tree, written).await?;
-                (name.clone(), Line::new(&name, digest, spec.title.clone(), spec.version.clone()))
+                let PlacedUki { name, digest, addons } =
+                    place_uki(context, spec, blobs, tree, written).await?;
+                let line = Line::new(&name, digest, spec.title.clone(), spec.version.clone());
+                (name, line.with_addons(addons))
             }
         });
     }
@@ -195,7 +197,16 @@ fn kept(context: &BootContext, seen: &Seen, id: &EntryId, rank: usize) -> Result
             .with_hint("choose another deployment, or deploy this image again")
     })?;
     let entry = crate::state::describe(&context.esp, seen, &name);
-    Ok((name.clone(), Line::new(&name, digest, entry.0, entry.1)))
+    let addons = match note {
+        Some(note) => note.addons.clone(),
+        None => addons_on_disk(&context.esp, &path)?,
+    };
+    Ok((name.clone(), Line::new(&name, digest, entry.0, entry.1).with_addons(addons)))
+}
+
+fn addons_on_disk(esp: &Root, uki: &str) -> Result<Vec<(String, Digest)>> {
+    let found = addon_digests(esp, uki)?.into_iter();
+    Ok(found.filter_map(|(name, digest)| Some((name, digest?))).collect())
 }
 
 /// Removes a file that was staged, and its addon folder if nothing else is in it. Best effort: `sweep` finds what is left.

@@ -7,7 +7,10 @@ pub use install::{InstallCommand, InstallOptions, ToDisk, ToFilesystem};
 
 use std::path::PathBuf;
 
-use bootwright_core::model::{DeploymentId, ImageReference};
+use bootwright_core::{
+    model::{DeploymentId, ImageReference},
+    transport::policy::SYSTEM_POLICY,
+};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::Settings;
@@ -40,6 +43,12 @@ pub struct GlobalOptions {
     /// Work on the system whose physical root is mounted here, not on the running one.
     #[arg(long, global = true, hide = true, value_name = "PATH", requires = "system_esp")]
     pub sysroot: Option<PathBuf>,
+    /// How long to wait for another command that changes the system to end.
+    #[arg(long, global = true, hide = true, value_name = "SECONDS", default_value = "60")]
+    pub patience: u64,
+    /// The policy that decides which images are let in, containers-policy.json(5).
+    #[arg(long, global = true, hide = true, value_name = "FILE", default_value = SYSTEM_POLICY)]
+    pub signature_policy: PathBuf,
     /// The EFI system partition that belongs to `--sysroot`.
     #[arg(long, global = true, hide = true, value_name = "PATH", requires = "sysroot")]
     pub system_esp: Option<PathBuf>,

@@ -38,6 +38,7 @@ async fn ask(
     let folder =
         tempfile::Builder::new().prefix("bootwright-").tempdir_in(&options.scratch).context_io(what)?;
     let summary = transport::inspect(&options.image, None).await?;
+    context.image_policy().admit(&summary).await?;
     let optional = options.allow_missing_verity || !plugin.capabilities.verified_root;
     let context_of_store = BackendContext {
         sysroot: Root::open(folder.path(), Faults::none())?,

@@ -154,6 +154,8 @@ impl<'a> Choice<'a> {
         let verity = verity(options, backend);
         wrap::check_verity(backend, verity)?;
         let image = block_on(transport::inspect(&options.image, None))?;
+        // The engine asks as well; here it is asked before the disk is touched.
+        context.image_policy().admit_blocking(&image)?;
         let choice = Self { context, options, backend, loader, verity, image };
         if verity == Verity::Optional && !options.allow_missing_verity {
             choice.say(format!(
@@ -301,10 +303,11 @@ impl<'a> Choice<'a> {
             loader: wrap::open_loader(self.loader, loader)?,
             state: StateStore::new(place.root),
             images: Arc::new(Transports),
+            policy: self.context.image_policy(),
             running_cmdline: KernelCmdline::new(),
             boot_id: machine::boot_id()?,
             progress: self.context.progress.clone(),
-            patience: super::PATIENCE,
+            patience: self.context.patience(),
         }))
     }
 

@@ -7,7 +7,7 @@ mod plugins;
 mod system;
 mod update;
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bootwright_core::{
@@ -15,7 +15,7 @@ use bootwright_core::{
     engine::ImageLookup,
     model::{ImageReference, ImageSummary, Progress},
     process::Tool,
-    transport,
+    transport::{self, policy::ImagePolicy},
 };
 
 use crate::{
@@ -26,9 +26,6 @@ use crate::{
     status::{Host, text},
 };
 
-/// How long a command waits for another one: the clean-up after a boot takes seconds.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
-
 /// What every command needs.
 #[derive(Debug)]
 pub struct Context<'a> {
@@ -38,6 +35,18 @@ pub struct Context<'a> {
     pub global: GlobalOptions,
     /// Where progress goes.
     pub progress: Arc<dyn Progress>,
+}
+
+impl Context<'_> {
+    /// How long to wait for another command: the clean-up after a boot takes seconds.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(self.global.patience)
+    }
+
+    /// Which images are let in.
+    fn image_policy(&self) -> ImagePolicy {
+        ImagePolicy::at(&self.global.signature_policy)
+    }
 }
 
 /// Runs a command. Returns whether it found everything in order; what a person must know besides errors was printed.

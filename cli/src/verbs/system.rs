@@ -43,10 +43,11 @@ pub fn open(context: &Context<'_>, access: Access) -> Result<Option<System>> {
         loader: wrap::open_loader(loader, boot_context)?,
         state,
         images: Arc::new(Transports),
+        policy: context.image_policy(),
         running_cmdline: machine.cmdline.clone(),
         boot_id: machine.boot_id.clone(),
         progress: context.progress.clone(),
-        patience: super::PATIENCE,
+        patience: context.patience(),
     };
     Ok(Some(System { engine: Engine::new(parts), _machine: machine }))
 }

@@ -1,5 +1,7 @@
 //! A tiny operating system image, written by hand, and the program under test.
 
+#![allow(dead_code, reason = "shared by test programs that each use a part of it")]
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -13,8 +15,10 @@ use sha2::Digest as _;
 pub struct TinyImage {
     /// The folder around it.
     pub folder: tempfile::TempDir,
-    /// Digest of its only layer.
+    /// Digest of its first layer.
     pub layer: String,
+    /// Digests of all layers.
+    pub layers: Vec<String>,
 }
 
 /// Size of the kernel in bytes, unless a test wants another.
@@ -28,12 +32,23 @@ impl TinyImage {
 
     /// The same with a kernel of this size, for this architecture. Without a kernel if the size is 0.
     pub fn with(kernel: usize, architecture: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let tar = layer(kernel);
-        let layer = blob(folder.path(), &tar);
+        Self::in_folder(tempfile::tempdir().unwrap(), &[layer(kernel, "1")], architecture)
+    }
+
+    /// Another version, with further layers of these sizes. Takes the place of the one before under the same name.
+    pub fn replace(self, version: &str, more: &[usize]) -> Self {
+        let extra = more.iter().enumerate().map(|(n, size)| extra_layer(version, n, *size));
+        let layers: Vec<_> = std::iter::once(layer(KERNEL, version)).chain(extra).collect();
+        Self::in_folder(self.folder, &layers, "amd64")
+    }
+
+    fn in_folder(folder: tempfile::TempDir, tars: &[Vec<u8>], architecture: &str) -> Self {
+        let layers: Vec<_> = tars.iter().map(|tar| blob(folder.path(), tar)).collect();
+        let described = layers.iter().zip(tars).map(|(layer, tar)| descriptor("layer", layer, tar.len()));
+        let described: Vec<_> = described.collect();
         let config = json!({
             "architecture": architecture, "os": "linux", "config": {},
-            "rootfs": {"type": "layers", "diff_ids": [layer]},
+            "rootfs": {"type": "layers", "diff_ids": layers},
             "history": [],
         });
         let config_text = serde_json::to_vec(&config).unwrap();
@@ -41,7 +56,7 @@ impl TinyImage {
             "schemaVersion": 2,
             "mediaType": "application/vnd.oci.image.manifest.v1+json",
             "config": descriptor("config", &blob(folder.path(), &config_text), config_text.len()),
-            "layers": [descriptor("layer", &layer, tar.len())],
+            "layers": described,
         });
         let manifest_text = serde_json::to_vec(&manifest).unwrap();
         let mut entry = descriptor("manifest", &blob(folder.path(), &manifest_text), manifest_text.len());
@@ -49,7 +64,7 @@ impl TinyImage {
         let index = json!({"schemaVersion": 2, "manifests": [entry]});
         fs::write(folder.path().join("index.json"), index.to_string()).unwrap();
         fs::write(folder.path().join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
-        Self { folder, layer }
+        Self { folder, layer: layers[0].clone(), layers }
     }
 
     /// How the program is told about it.
@@ -84,18 +99,34 @@ fn blob_path(layout: &Path, digest: &str) -> PathBuf {
     layout.join("blobs").join(digest.replace(':', "/"))
 }
 
-fn layer(kernel: usize) -> Vec<u8> {
+/// A layer with one file of noise.
+fn extra_layer(version: &str, number: usize, size: usize) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    let content: Vec<u8> =
+        format!("{version}-{number}-").into_bytes().into_iter().cycle().take(size).collect();
+    append(&mut builder, tar::EntryType::Regular, &format!("usr/extra-{number}"), &content, 0o644);
+    builder.into_inner().unwrap()
+}
+
+fn layer(kernel: usize, version: &str) -> Vec<u8> {
     let noise =
         |size: usize| (0..size).map(|n| u8::try_from((n * 2_654_435_761) >> 13 & 0xff).unwrap()).collect();
     let mut files: Vec<(&str, Vec<u8>)> = vec![
-        ("usr/lib/os-release", b"ID=tiny\nPRETTY_NAME=\"Tiny OS 1\"\nVERSION_ID=1\n".to_vec()),
+        (
+            "usr/lib/os-release",
+            format!("ID=tiny\nPRETTY_NAME=\"Tiny OS {version}\"\nVERSION_ID={version}\n").into_bytes(),
+        ),
         ("usr/lib/systemd/boot/efi/systemd-bootx64.efi", b"MZ loader".to_vec()),
+        ("usr/lib/systemd/boot/efi/linuxx64.efi.stub", bootwright_core::uki::synthetic::stub()),
         ("usr/lib/bootc/install/10-tiny.toml", b"[install]\nkargs = [\"from-install-config\"]\n".to_vec()),
         ("etc/motd", b"hello\n".to_vec()),
         ("var/lib/seed", b"seed\n".to_vec()),
     ];
     if kernel > 0 {
-        files.push(("usr/lib/modules/6.1.0-tiny/vmlinuz", noise(kernel)));
+        // A program for EFI, as far as anybody looks.
+        let content: Vec<u8> = noise(kernel);
+        let kernel = bootwright_core::uki::synthetic::image(&[(".text", &content)]);
+        files.push(("usr/lib/modules/6.1.0-tiny/vmlinuz", kernel));
         files.push(("usr/lib/modules/6.1.0-tiny/initramfs.img", noise(1 << 20)));
     }
     let mut builder = tar::Builder::new(Vec::new());

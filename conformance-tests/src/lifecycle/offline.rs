@@ -54,6 +54,14 @@ impl OfflineDisk {
         Ok(listing.lines().map(|line| line.trim_start_matches("::").to_owned()).collect())
     }
 
+    /// Content of a file on the ESP.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn esp_file(&self, path: &str) -> Result<Vec<u8>> {
+        self.mtools_bytes("mcopy", &[&format!("::{path}"), "-"], &[])
+    }
+
     /// Replaces text in every boot entry on the ESP, and returns how many there are.
     ///
     /// # Errors
@@ -71,6 +79,10 @@ impl OfflineDisk {
     }
 
     fn mtools(&self, program: &str, args: &[&str], stdin: &[u8]) -> Result<String> {
+        Ok(String::from_utf8_lossy(&self.mtools_bytes(program, args, stdin)?).into_owned())
+    }
+
+    fn mtools_bytes(&self, program: &str, args: &[&str], stdin: &[u8]) -> Result<Vec<u8>> {
         let mut command = host::command(program);
         command
             .env("MTOOLS_SKIP_CHECK", "1")
@@ -80,7 +92,7 @@ impl OfflineDisk {
         let mut input = tempfile::tempfile()?;
         input.write_all(stdin)?;
         input.rewind()?;
-        Ok(String::from_utf8_lossy(&host::run(command.stdin(input))?).into_owned())
+        host::run(command.stdin(input))
     }
 
     /// Runs commands of debugfs(8) on the root file system and returns what they print.

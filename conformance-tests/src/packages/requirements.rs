@@ -64,6 +64,11 @@ const FIRMWARE: &[&str] = &[
     "/usr/share/edk2/ovmf/OVMF_CODE.fd",
     "/usr/share/edk2/x64/OVMF_CODE.4m.fd",
 ];
+const SECURE_FIRMWARE: &[&str] = &[
+    "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd",
+    "/usr/share/edk2/ovmf/OVMF_CODE.secboot.fd",
+    "/usr/share/edk2/x64/OVMF_CODE.secboot.4m.fd",
+];
 const DEBIAN_KEYS: &[&str] = &[
     "/usr/share/keyrings/debian-archive-trixie-stable.gpg",
     "/usr/share/keyrings/debian-archive-trixie-stable.pgp",
@@ -72,7 +77,7 @@ const DEBIAN_KEYS: &[&str] = &[
 ];
 
 /// Everything that is needed to build, compose images, and run the tests and the demo.
-pub const REQUIREMENTS: [Requirement; 26] = [
+pub const REQUIREMENTS: [Requirement; 30] = [
     program("pkg-config", "the build", "pkg-config", "pkgconf-pkg-config", "pkgconf"),
     files(&["/usr/include/openssl/ssl.h"], "the build", "libssl-dev", "openssl-devel", "openssl"),
     files(&["/usr/include/ostree-1/ostree.h"], "the build", "libostree-dev", "ostree-devel", "ostree"),
@@ -117,6 +122,10 @@ pub const REQUIREMENTS: [Requirement; 26] = [
     ),
     program("qemu-img", "virtual machines", "qemu-utils", "qemu-img", "qemu-img"),
     files(FIRMWARE, "virtual machines", "ovmf", "edk2-ovmf", "edk2-ovmf"),
+    files(SECURE_FIRMWARE, "tests of Secure Boot", "ovmf", "edk2-ovmf", "edk2-ovmf"),
+    program("sbsign", "tests of Secure Boot", "sbsigntool", "sbsigntools", "sbsigntools"),
+    program("openssl", "tests of Secure Boot", "openssl", "openssl", "openssl"),
+    program("gpg", "tests of image signatures", "gpg", "gnupg2", "gnupg"),
     program("sfdisk", "disks", "fdisk", "util-linux", "util-linux"),
     program("mcopy", "disks", "mtools", "mtools", "mtools"),
     program("mkfs.vfat", "disks", "dosfstools", "dosfstools", "dosfstools"),

@@ -25,6 +25,7 @@ mod machine;
 mod process;
 mod qemu;
 mod qmp;
+pub mod secure_boot;
 
 pub use accel::Accel;
 pub use agent::{BootId, Output};

@@ -107,19 +107,16 @@ impl AddonSet {
     /// A digest of names and contents together with `uki`: equal only for the same UKI with the same addons. Without addons it is
     /// the UKI's own digest.
     pub fn digest_with(&self, uki: &Digest) -> Digest {
-        if self.is_empty() {
-            return uki.clone();
-        }
-        let mut hash = Sha256::new();
-        hash.update(uki.as_str());
-        for (name, content) in &self.0 {
-            let digest = match content {
-                Content::Blob(blob) => blob.sha256.clone(),
-                Content::Bytes(bytes) => Digest::from_sha256(Sha256::digest(bytes).into()),
-            };
-            hash.update(format!("\n{name} {digest}"));
-        }
-        Digest::from_sha256(hash.finalize().into())
+        set_digest(uki, &self.digests())
+    }
+
+    /// File names, sorted, with the digests of their contents.
+    pub fn digests(&self) -> Vec<(String, Digest)> {
+        let digest = |content: &Content| match content {
+            Content::Blob(blob) => blob.sha256.clone(),
+            Content::Bytes(bytes) => Digest::from_sha256(Sha256::digest(bytes).into()),
+        };
+        self.0.iter().map(|(name, content)| (name.clone(), digest(content))).collect()
     }
 
     /// Writes the addons to the folder beside the UKI at `uki` where the stub looks for them, removing addons of the same folder
@@ -150,6 +147,19 @@ impl AddonSet {
         }
         Ok(())
     }
+}
+
+/// [`AddonSet::digest_with`] for addons with these names, sorted, and digests.
+pub fn set_digest(uki: &Digest, addons: &[(String, Digest)]) -> Digest {
+    if addons.is_empty() {
+        return uki.clone();
+    }
+    let mut hash = Sha256::new();
+    hash.update(uki.as_str());
+    for (name, digest) in addons {
+        hash.update(format!("\n{name} {digest}"));
+    }
+    Digest::from_sha256(hash.finalize().into())
 }
 
 fn place_bytes(root: &Root, path: &str, bytes: &[u8]) -> Result<()> {

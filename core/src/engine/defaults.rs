@@ -5,6 +5,7 @@ use crate::{
     error::{Error, Result},
     image_config::InstallDefaults,
     model::{DeploymentId, KernelArg, KernelCmdline, Stateroot},
+    transport::policy::Admission,
 };
 
 impl Engine {
@@ -35,10 +36,21 @@ pub(super) fn machine_args(asked: &KernelCmdline, defaults: &InstallDefaults) ->
 ///
 /// # Errors
 /// `Unsupported`.
-pub(super) fn check(defaults: &InstallDefaults) -> Result<()> {
+pub(super) fn check(defaults: &InstallDefaults, admission: Admission) -> Result<()> {
     if defaults.enforce_signature_policy == Some(true) {
+        demand_policy(admission)?;
+    }
+    Ok(())
+}
+
+/// Refuses an image that the policy lets in unseen, where an image demanded a policy that looks.
+///
+/// # Errors
+/// `Unsupported`.
+pub(super) fn demand_policy(admission: Admission) -> Result<()> {
+    if admission == Admission::Unrestricted {
         return Err(Error::unsupported("the image demands that a signature policy is enforced (enforce-container-sigpolicy)")
-            .with_hint("signature policies are not enforced for every transport yet: install an image without that setting"));
+            .with_hint("the policy of this host accepts any image of that name: demand a signature for it, see containers-policy.json(5)"));
     }
     Ok(())
 }
@@ -91,11 +103,14 @@ mod tests {
         assert_eq!(applied(r#"root-mount-spec = """#), "rw");
     }
 
+    /// spec: BW-614
     #[test]
-    fn a_demand_for_a_signature_policy_is_refused_not_ignored() {
-        let refused = check(&defaults("enforce-container-sigpolicy = true")).unwrap_err();
+    fn a_demand_for_a_signature_policy_is_refused_where_the_policy_accepts_anything() {
+        let wish = defaults("enforce-container-sigpolicy = true");
+        let refused = check(&wish, Admission::Unrestricted).unwrap_err();
         assert_eq!(refused.kind(), crate::ErrorKind::Unsupported);
-        check(&defaults("enforce-container-sigpolicy = false")).unwrap();
+        check(&wish, Admission::Verified).unwrap();
+        check(&defaults("enforce-container-sigpolicy = false"), Admission::Unrestricted).unwrap();
     }
 
     #[test]

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Engine, Intent, Observed, Operation, StagedRecord, Step, Target, defaults, journal::Publication,
-    verbs::ImageRequest,
+    DeploymentRecord, Engine, Intent, Observed, Operation, StagedRecord, Step, Target, defaults,
+    journal::Publication, verbs::ImageRequest,
 };
 use crate::{
     error::{Effect, Error, ErrorKind, Result},
     model::{
-        BootPlan, BootState, DeploymentId, EntrySpec, KernelArtifacts, KernelCmdline, PlannedEntry,
-        ProgressEvent, PublishedEntry, Removed, SpaceNeed,
+        BootPlan, BootState, DeploymentId, EntrySpec, KernelArtifacts, PlannedEntry, ProgressEvent,
+        PublishedEntry, Removed, SpaceNeed,
     },
     tree::TreeReader,
 };
@@ -116,7 +116,11 @@ impl<'a> Run<'a> {
         let parts = &self.engine.parts;
         let deployment = parts.backend.prepare(&request.spec()).await?;
         let mut record = parts.state.record(&deployment.id)?;
-        record.machine_args = self.machine_args(&deployment.id).await?;
+        record.machine_args = request.machine_args.clone();
+        record.signature_policy = request.signature_policy;
+        if *self.operation == Operation::Install {
+            self.ask_image(&deployment.id, &mut record).await?;
+        }
         record.user_args = request.user_args.clone();
         parts.state.set_record(&deployment.id, &record)?;
         // Better refused now than at shutdown, when nobody looks.
@@ -126,17 +130,16 @@ impl<'a> Run<'a> {
     }
 
     /// An install asks the image as well; later deployments take over what the first one had.
-    async fn machine_args(&self, id: &DeploymentId) -> Result<KernelCmdline> {
+    async fn ask_image(&self, id: &DeploymentId, record: &mut DeploymentRecord) -> Result<()> {
         let request = self.request()?;
-        if *self.operation != Operation::Install {
-            return Ok(request.machine_args.clone());
-        }
         let wanted = self.engine.install_defaults(id).await?;
-        defaults::check(&wanted)?;
+        defaults::check(&wanted, request.admission)?;
+        record.signature_policy = wanted.enforce_signature_policy == Some(true);
         for mismatch in defaults::mismatches(&wanted, request.filesystem.as_deref(), &request.stateroot) {
             tracing::warn!("{mismatch}");
         }
-        defaults::machine_args(&request.machine_args, &wanted)
+        record.machine_args = defaults::machine_args(&request.machine_args, &wanted)?;
+        Ok(())
     }
 
     async fn stage_record(&mut self, hold: bool) -> Result<()> {

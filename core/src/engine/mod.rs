@@ -35,6 +35,7 @@ use crate::{
     bootloader::Bootloader,
     error::Result,
     model::{ImageReference, ImageSummary, KernelCmdline, Progress},
+    transport::policy::ImagePolicy,
 };
 
 /// Looks an image up before anything of it is fetched.
@@ -58,6 +59,8 @@ pub struct Parts {
     pub state: StateStore,
     /// How images are looked up.
     pub images: Arc<dyn ImageLookup>,
+    /// Which images are let in: asked for every image, whatever its transport and backend, before anything is fetched.
+    pub policy: ImagePolicy,
     /// The command line of the running kernel; empty when working on a disk that is not running.
     pub running_cmdline: KernelCmdline,
     /// `/proc/sys/kernel/random/boot_id` of the running kernel.

@@ -44,6 +44,9 @@ pub struct DeploymentRecord {
     pub pinned: bool,
     /// Paths in `/etc` that the image and the administrator changed in different ways; the administrator's are in force.
     pub etc_conflicts: Vec<String>,
+    /// Its image demanded at install that the host's signature policy is more than a formality; so do later images then.
+    #[serde(default)]
+    pub signature_policy: bool,
 }
 
 /// A deployment that becomes the default at the next shutdown.

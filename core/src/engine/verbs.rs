@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use super::{
-    DeploymentRecord, Engine, Observed, Operation, StagedRecord, Step, SystemRecord, execute::Performed,
+    DeploymentRecord, Engine, Observed, Operation, StagedRecord, Step, SystemRecord, defaults,
+    execute::Performed,
 };
 use crate::{
     backend::FetchEstimate,
@@ -12,6 +13,7 @@ use crate::{
         DeploySpec, DeploymentId, ImageReference, ImageSummary, KernelCmdline, PinnedImage, ProgressEvent,
         Removed, Stateroot, VerifyReport,
     },
+    transport::policy::Admission,
 };
 
 /// What an install needs to know.
@@ -81,6 +83,9 @@ pub(super) struct ImageRequest {
     pub machine_args: KernelCmdline,
     pub user_args: KernelCmdline,
     pub filesystem: Option<String>,
+    pub admission: Admission,
+    /// What runs was installed from an image that demands a signature policy.
+    pub signature_policy: bool,
 }
 
 impl ImageRequest {
@@ -108,9 +113,11 @@ impl Engine {
     /// `InvalidInput` if the disk has a system already; else whatever a step reports. A failed install leaves a disk to be made anew.
     pub async fn install(&self, request: &InstallRequest) -> Result<DeploymentId> {
         let _lock = self.lock().await?;
-        let summary = self.parts.images.look_up(&request.image).await?;
+        let (summary, admission) = self.admitted(&request.image).await?;
         let image = ImageRequest {
             summary,
+            admission,
+            signature_policy: false,
             origin: request.origin.clone(),
             stateroot: request.system.stateroot.clone(),
             merge_from: None,
@@ -156,9 +163,15 @@ impl Engine {
         let base = base_deployment(observed)?;
         let record = observed.records.get(&base.id).cloned().unwrap_or_default();
         let reference = request.image.as_ref().unwrap_or(&base.origin);
-        let DeploymentRecord { machine_args, user_args, .. } = record;
+        let DeploymentRecord { machine_args, user_args, signature_policy, .. } = record;
+        let (summary, admission) = self.admitted(reference).await?;
+        if signature_policy {
+            defaults::demand_policy(admission)?;
+        }
         Ok(ImageRequest {
-            summary: self.parts.images.look_up(reference).await?,
+            summary,
+            admission,
+            signature_policy,
             origin: reference.clone(),
             stateroot: base.stateroot.clone(),
             merge_from: Some(base.id.clone()),
@@ -166,6 +179,13 @@ impl Engine {
             user_args,
             filesystem: None,
         })
+    }
+
+    /// An image that exists and that the host's policy lets in.
+    async fn admitted(&self, reference: &ImageReference) -> Result<(ImageSummary, Admission)> {
+        let summary = self.parts.images.look_up(reference).await?;
+        let admission = self.parts.policy.admit(&summary).await?;
+        Ok((summary, admission))
     }
 
     /// The answer when the image is running or staged already; releases a held one if that is asked.
@@ -241,9 +261,11 @@ impl Engine {
         Ok(self.perform(&Operation::Gc, None).await?.removed)
     }
 
-    /// Reads every object of the store and compares it with its digest. Changes nothing.
+    /// Reads every object of the store and every boot file, and compares it with its digest. Changes nothing.
     pub async fn fsck(&self) -> Result<VerifyReport> {
-        self.parts.backend.verify(&*self.parts.progress).await
+        let mut report = self.parts.loader.verify().await?;
+        report.add(self.parts.backend.verify(&*self.parts.progress).await?);
+        Ok(report)
     }
 
     /// Protects a deployment from removal, or no longer.

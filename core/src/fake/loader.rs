@@ -16,7 +16,7 @@ use crate::{
     fs::Faults,
     model::{
         BootPlan, BootState, DeploymentId, Digest, EntryId, EntrySpec, KernelArtifacts, KernelCmdline,
-        PlannedEntry, PublishedEntry, Removed, SpaceNeed,
+        PlannedEntry, PublishedEntry, Removed, SpaceNeed, VerifyProblem, VerifyReport,
     },
     tree::{BlobSource, TreeReader},
 };
@@ -62,6 +62,7 @@ pub(super) struct FakeEntry {
     pub(super) cmdline: KernelCmdline,
     pub(super) tries: Option<u32>,
     pub(super) kernel: Vec<u8>,
+    pub(super) digest: Digest,
 }
 
 /// A bootloader whose partition is a value in memory.
@@ -81,6 +82,13 @@ impl FakeLoader {
         boot_counting: true,
         one_shot: false,
     };
+
+    /// Changes one bit of the kernel that an entry of this deployment boots.
+    pub fn damage_kernel(&self, deployment: &DeploymentId) {
+        let mut partition = self.locked();
+        let of = partition.files.values_mut().filter(|entry| &entry.deployment == deployment);
+        of.filter_map(|entry| entry.kernel.first_mut()).for_each(|byte| *byte ^= 1);
+    }
 
     pub(super) fn locked(&self) -> MutexGuard<'_, Partition> {
         self.partition.lock().unwrap_or_else(PoisonError::into_inner)
@@ -112,11 +120,16 @@ impl FakeLoader {
                 KernelArtifacts::Unified { embedded, .. } => embedded.merged_with(&spec.extra_args),
             },
             tries: spec.tries,
+            digest: digest_of(&kernel),
             kernel,
         };
         partition.files.insert(id.clone(), entry);
         Ok(id)
     }
+}
+
+fn digest_of(kernel: &[u8]) -> Digest {
+    Digest::from_sha256(Sha256::digest(kernel).into())
 }
 
 /// What a commit makes true.
@@ -249,6 +262,17 @@ impl Bootloader for FakeLoader {
             removed.items.push(id.to_string());
         }
         Ok(removed)
+    }
+
+    async fn verify(&self) -> Result<VerifyReport> {
+        let partition = self.locked();
+        let damaged = partition.files.iter().filter(|(_, entry)| digest_of(&entry.kernel) != entry.digest);
+        let problem = |(id, entry): (&EntryId, &FakeEntry)| VerifyProblem {
+            path: id.to_string(),
+            problem: "the kernel is damaged".to_owned(),
+            deployments: vec![entry.deployment.clone()],
+        };
+        Ok(VerifyReport { checked: partition.files.len() as u64, problems: damaged.map(problem).collect() })
     }
 
     async fn confirm(&self, deployment: &DeploymentId) -> Result<()> {

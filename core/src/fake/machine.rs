@@ -12,6 +12,7 @@ use crate::{
     error::Result,
     fs::{Faults, Root},
     model::{DeploymentId, EntryId, ImageReference, KernelCmdline, NoProgress},
+    transport::policy::ImagePolicy,
     wrap,
 };
 
@@ -27,6 +28,7 @@ pub struct FakeMachine {
     backend: BackendCapabilities,
     loader: BootloaderCapabilities,
     kernel_verifies: bool,
+    policy: ImagePolicy,
 }
 
 impl FakeMachine {
@@ -52,6 +54,7 @@ impl FakeMachine {
             images: FakeImages::default(),
             state,
             running: KernelCmdline::new(),
+            policy: ImagePolicy::none(),
             boots: 0,
             backend,
             loader,
@@ -69,6 +72,11 @@ impl FakeMachine {
     /// Makes `reference` name `image`.
     pub fn publish_image(&self, reference: &ImageReference, image: FakeImage) {
         self.images.publish(reference, image);
+    }
+
+    /// Makes this the policy that decides which images are let in; at first, all are.
+    pub fn set_policy(&mut self, policy: ImagePolicy) {
+        self.policy = policy;
     }
 
     /// How many distinct kernels fit on the fake partition from now on.
@@ -108,6 +116,7 @@ impl FakeMachine {
             loader: wrap::loader("fake", Arc::new(self.loader(faults))),
             state: StateStore::new(Root::open(self.state.path(), faults.clone())?),
             images: Arc::new(self.images.clone()),
+            policy: self.policy.clone(),
             running_cmdline: self.running.clone(),
             boot_id: format!("boot-{}", self.boots),
             progress: Arc::new(NoProgress),

@@ -57,7 +57,7 @@ impl Removed {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct VerifyProblem {
-    /// The file or object, relative to the physical root.
+    /// The file or object, relative to the physical root, or to the boot partition that `problem` names.
     pub path: String,
     /// What is wrong with it.
     pub problem: String,
@@ -65,12 +65,20 @@ pub struct VerifyProblem {
     pub deployments: Vec<DeploymentId>,
 }
 
-/// The result of checking a whole store.
+/// The result of checking a whole store, or all boot files.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct VerifyReport {
-    /// Objects read and compared.
+    /// Objects and files read and compared.
     pub checked: u64,
     /// What is wrong; empty is good.
     pub problems: Vec<VerifyProblem>,
+}
+
+impl VerifyReport {
+    /// Adds what another check found.
+    pub fn add(&mut self, other: Self) {
+        self.checked += other.checked;
+        self.problems.extend(other.problems);
+    }
 }

@@ -18,6 +18,7 @@ mod document;
 #[doc(hidden)]
 pub mod fuzzing;
 mod layout;
+pub mod policy;
 mod skopeo;
 mod source;
 

@@ -78,7 +78,7 @@ impl Documents for Skopeo<'_> {
 }
 
 /// Repository (without tag) and digest of an image name.
-fn split_name(name: &str) -> (&str, Option<&str>) {
+pub(super) fn split_name(name: &str) -> (&str, Option<&str>) {
     // The place of a local store, or an address, may stand in brackets before the name, and hold an @ of its own.
     let start = name.rfind(']').map_or(0, |bracket| bracket + 1);
     let (tagged, digest) = match name.get(start..).and_then(|name| name.find('@')) {
@@ -155,7 +155,7 @@ const MEANINGS: &[(&[&str], ErrorKind, &str)] = &[
     ),
 ];
 
-fn explain(image: &str, stderr: &str) -> Error {
+pub(super) fn explain(image: &str, stderr: &str) -> Error {
     let said = last_message(stderr);
     let meaning = MEANINGS.iter().find(|(texts, ..)| texts.iter().any(|text| said.contains(text)));
     let (kind, hint) = meaning.map_or((ErrorKind::Io, None), |(_, kind, hint)| (*kind, Some(*hint)));
@@ -167,7 +167,7 @@ fn explain(image: &str, stderr: &str) -> Error {
 }
 
 /// The last line, out of the logger's wrapping (`time=… level=fatal msg="…"`).
-fn last_message(stderr: &str) -> String {
+pub(super) fn last_message(stderr: &str) -> String {
     let line = stderr.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("skopeo said nothing");
     let message = match line.split_once("msg=\"") {
         Some((_, message)) => message.trim_end().trim_end_matches('"').replace("\\\"", "\""),

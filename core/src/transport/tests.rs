@@ -2,6 +2,7 @@
 
 mod fixture;
 mod layouts;
+mod policy;
 mod registry;
 
 use proptest::prelude::*;

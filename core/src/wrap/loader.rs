@@ -9,7 +9,7 @@ use crate::{
     bootloader::{Bootloader, Staged},
     capability::BootloaderCapabilities,
     error::Result,
-    model::{BootPlan, BootState, DeploymentId, Removed, SpaceNeed},
+    model::{BootPlan, BootState, DeploymentId, Removed, SpaceNeed, VerifyReport},
     tree::{BlobSource, TreeReader},
 };
 
@@ -63,6 +63,10 @@ impl Bootloader for Wrapped {
     async fn sweep(&self, keep: &BTreeSet<DeploymentId>) -> Result<Removed> {
         not_everything(keep)?;
         traced(self.0, "sweep", self.1.sweep(keep)).await
+    }
+
+    async fn verify(&self) -> Result<VerifyReport> {
+        traced(self.0, "verify", self.1.verify()).await
     }
 
     async fn confirm(&self, deployment: &DeploymentId) -> Result<()> {

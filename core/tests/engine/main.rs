@@ -2,6 +2,8 @@
 
 mod bad_input;
 mod crash;
+mod integrity;
 mod lifecycle;
 mod plan_properties;
+mod policy;
 mod support;

@@ -15,13 +15,13 @@ use crate::{
 };
 
 /// Serves a layout: manifests by tag or digest, and blobs. Lives as long as the process.
-struct Registry {
+pub(super) struct Registry {
     port: u16,
     home: tempfile::TempDir,
 }
 
 impl Registry {
-    fn serve(layout: &Path, tag: &'static str, manifest: &str) -> Self {
+    pub(super) fn serve(layout: &Path, tag: &'static str, manifest: &str) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let (layout, manifest) = (layout.to_owned(), manifest.to_owned());
@@ -38,7 +38,16 @@ impl Registry {
         Self { port, home }
     }
 
-    fn look(&self, name: &str) -> Result<ImageSummary, Error> {
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The home folder in whose settings this registry is allowed.
+    pub(super) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    pub(super) fn look(&self, name: &str) -> Result<ImageSummary, Error> {
         let reference: ImageReference = format!("docker://localhost:{}/{name}", self.port).parse().unwrap();
         source::inspect(&Skopeo::new(&reference).with_home(self.home.path()), &reference, "amd64")
     }

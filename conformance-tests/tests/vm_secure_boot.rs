@@ -1,0 +1,167 @@
+//! Secure Boot with keys of one's own: what is signed by the enrolled key boots, what is signed by another one does not, and what we copy is
+//! what was signed.
+
+use std::{
+    path::Path,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use bootwright_conformance::{
+    images::{Cache, Edits, OciImage, derive},
+    lifecycle::{BOOT, Cell, OfflineDisk, install},
+    system::{KernelFormat, Systems},
+    vm::{
+        Disk, Firmware, Vars, Vm,
+        secure_boot::{QEMU_ARGUMENTS, SigningKey},
+    },
+};
+
+/// Where a distribution puts its signed loader.
+const LOADER: &str = "/usr/lib/systemd/boot/efi/systemd-bootx64.efi";
+/// The firmware's own answer to whether it checks signatures.
+const SECURE_BOOT: &str = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c";
+/// How firmware and loaders say that a program is not to be trusted.
+const REFUSALS: [&str; 4] = ["Access Denied", "Access denied", "Security Violation", "Security violation"];
+
+/// Two keys, and firmware that knows the first.
+struct Keys {
+    scratch: tempfile::TempDir,
+    enrolled: SigningKey,
+    other: SigningKey,
+    firmware: Firmware,
+}
+
+impl Keys {
+    fn make() -> Result<Self> {
+        let scratch = tempfile::tempdir_in("/var/tmp")?;
+        let enrolled = SigningKey::make(scratch.path(), "enrolled")?;
+        let other = SigningKey::make(scratch.path(), "other")?;
+        let firmware = enrolled.enroll(scratch.path())?;
+        Ok(Self { scratch, enrolled, other, firmware })
+    }
+
+    /// The image with a loader that is signed by the enrolled key, and a kernel or UKI that is signed by `key`.
+    fn image(&self, systems: &Systems, format: KernelFormat, key: &SigningKey) -> Result<OciImage> {
+        let split = systems.image("v1", KernelFormat::Split)?;
+        let loader = self.enrolled.sign(&file(&split, LOADER)?)?;
+        let edits = Edits::new("v1").write(&format!("{LOADER}.signed"), loader, 0o644);
+        let split = derive(&split, &edits, systems.cache())?;
+        let kver = split.kernel_version()?;
+        let (image, edits) = match format {
+            KernelFormat::Split => {
+                let path = format!("/usr/lib/modules/{kver}/vmlinuz");
+                let kernel = key.sign(&file(&split, &path)?)?;
+                (split, Edits::new("v1").write(&path, kernel, 0o644))
+            }
+            KernelFormat::Unified => {
+                let image = systems.unified(&split, "v1")?;
+                let uki = key.sign(&file(&image, &format!("/boot/EFI/Linux/{kver}.efi"))?)?;
+                (image, Edits::new("v1").unified(&kver, uki))
+            }
+        };
+        derive(&image, &edits, systems.cache())
+    }
+
+    fn machine(&self, name: &str, disk: &Path) -> Result<Vm> {
+        let builder = Vm::builder(name).disk(Disk::overlay(disk)).firmware(self.firmware.clone());
+        builder.vars(Vars::CopyOf(self.firmware.vars.clone())).qemu_arguments(&QEMU_ARGUMENTS).start()
+    }
+}
+
+fn file(image: &OciImage, path: &str) -> Result<Vec<u8>> {
+    image.read_file(path)?.with_context(|| format!("no {path} in the image"))
+}
+
+fn case(bootloader: &str, format: KernelFormat) -> Result<()> {
+    let cell = Cell::new("composefs", bootloader, format);
+    let systems = Systems::new(Cache::in_target_dir()?)?;
+    let keys = Keys::make()?;
+    for (name, key, boots) in [("enrolled", &keys.enrolled, true), ("other", &keys.other, false)] {
+        let image = keys.image(&systems, format, key)?;
+        let disk = keys.scratch.path().join(format!("{name}.img"));
+        install(&systems.programs().bootwright, &cell, &image, &disk, &[], false)?;
+        signatures_have_survived(&OfflineDisk::open(&disk)?, &keys, &image, key, format)?;
+        let mut vm = keys.machine(&format!("{cell}-{name}"), &disk)?;
+        if boots {
+            comes_up(&mut vm)?;
+        } else {
+            is_refused(&mut vm)?;
+        }
+        println!("ok: {cell}, signed by the {name} key: {}", if boots { "boots" } else { "does not boot" });
+        vm.power_cut();
+    }
+    Ok(())
+}
+
+/// Every EFI program on the ESP is one of the image's, byte for byte, and its signature holds.
+fn signatures_have_survived(
+    disk: &OfflineDisk,
+    keys: &Keys,
+    image: &OciImage,
+    key: &SigningKey,
+    format: KernelFormat,
+) -> Result<()> {
+    let kver = image.kernel_version()?;
+    let kernel = match format {
+        KernelFormat::Split => file(image, &format!("/usr/lib/modules/{kver}/vmlinuz"))?,
+        KernelFormat::Unified => file(image, &format!("/boot/EFI/Linux/{kver}.efi"))?,
+    };
+    let loader = file(image, &format!("{LOADER}.signed"))?;
+    let mut programs = 0;
+    for path in disk.esp_files()? {
+        let content = if path.ends_with('/') { Vec::new() } else { disk.esp_file(&path)? };
+        if !content.starts_with(b"MZ") {
+            continue;
+        }
+        programs += 1;
+        let by = if content == loader { &keys.enrolled } else { key };
+        ensure!(content == loader || content == kernel, "{path} is none of the image's programs");
+        ensure!(by.verifies(&content)?, "the signature of {path} does not hold");
+    }
+    ensure!(programs >= 2, "only {programs} EFI programs on the ESP");
+    Ok(())
+}
+
+fn comes_up(vm: &mut Vm) -> Result<()> {
+    vm.wait_ready(BOOT)?;
+    let script = format!(
+        "mountpoint -q /sys/firmware/efi/efivars || mount -t efivarfs efivarfs /sys/firmware/efi/efivars; od -An -tu1 -j4 {SECURE_BOOT}"
+    );
+    let on = vm.run(&script, BOOT)?.success()?.stdout_text();
+    ensure!(on.trim() == "1", "Secure Boot is not on: {on:?}");
+    Ok(())
+}
+
+fn is_refused(vm: &mut Vm) -> Result<()> {
+    let start = Instant::now();
+    while !REFUSALS.iter().any(|text| vm.serial_text().contains(text)) {
+        ensure!(vm.boot_id().is_none(), "it booted");
+        ensure!(start.elapsed() < BOOT, "it was not refused:\n{}", vm.serial_text());
+        sleep(Duration::from_millis(200));
+    }
+    ensure!(!vm.serial_text().contains("Linux version"), "its kernel was started");
+    Ok(())
+}
+
+/// spec: BW-640, BW-641
+#[test]
+#[ignore = "boots a virtual machine; `cargo xtask test` runs it"]
+fn systemd_boot_starts_a_signed_kernel_and_no_other() -> Result<()> {
+    case("systemd-boot", KernelFormat::Split)
+}
+
+/// spec: BW-640, BW-641
+#[test]
+#[ignore = "boots a virtual machine; `cargo xtask test` runs it"]
+fn systemd_boot_starts_a_signed_uki_and_no_other() -> Result<()> {
+    case("systemd-boot", KernelFormat::Unified)
+}
+
+/// spec: BW-640, BW-641
+#[test]
+#[ignore = "boots a virtual machine; `cargo xtask test` runs it"]
+fn the_firmware_starts_a_signed_uki_and_no_other() -> Result<()> {
+    case("uki", KernelFormat::Unified)
+}
