@@ -13,7 +13,8 @@ use bootwright_core::{
     fs::{Faults, Root},
     model::{DeploymentId, ImageReference, ImageSummary, KernelCmdline, NoProgress, Stateroot},
     registry::{BackendPlugin, BootloaderPlugin, Verity},
-    transport, wrap,
+    transport::{self, policy::ImagePolicy},
+    wrap,
 };
 
 use super::{
@@ -164,6 +165,7 @@ impl LoopWorld {
             loader: wrap::open_loader(self.loader, self.boot_context(efi)?)?,
             state: StateStore::new(self.sysroot()?),
             images: Arc::new(Layouts),
+            policy: ImagePolicy::none(),
             running_cmdline: cmdline.unwrap_or_default(),
             boot_id: format!("boot-{}", self.boots),
             progress: Arc::new(NoProgress),
