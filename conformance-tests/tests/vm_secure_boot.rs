@@ -56,7 +56,7 @@ impl Keys {
                 (split, Edits::new("v1").write(&path, kernel, 0o644))
             }
             KernelFormat::Unified => {
-                let image = systems.unified(&split, "v1")?;
+                let image = systems.unified(&split, "v1", None, &[])?;
                 let uki = key.sign(&file(&image, &format!("/boot/EFI/Linux/{kver}.efi"))?)?;
                 (image, Edits::new("v1").unified(&kver, uki))
             }
