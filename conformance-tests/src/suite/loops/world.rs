@@ -445,7 +445,7 @@ impl World for LoopWorld {
         let Some(entries) = entries else { return Ok(()) };
         let each = (KERNEL_SIZE + (64 << 10)) as u64;
         // Notes, entries and a stub take less than a kernel. Plugins leave a mebibyte free.
-        let left = u64::from(entries) * each + (1 << 20) + (1280 << 10);
+        let left = u64::from(entries) * each + (1 << 20) + (640 << 10);
         let found = rustix::fs::statvfs(self.disk.esp()).map_err(std::io::Error::from)?;
         let size = (found.f_bavail * found.f_frsize).saturating_sub(left);
         let file = std::fs::File::create(self.filler())?;
