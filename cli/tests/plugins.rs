@@ -7,7 +7,8 @@
 use std::process::Command;
 
 /// Features that bring a storage backend, and those that bring a bootloader: each plugin is named after its feature.
-const BACKENDS: [(&str, bool); 1] = [("composefs", cfg!(feature = "composefs"))];
+const BACKENDS: [(&str, bool); 2] =
+    [("composefs", cfg!(feature = "composefs")), ("ostree", cfg!(feature = "ostree"))];
 const BOOTLOADERS: [(&str, bool); 3] = [
     ("grub2", cfg!(feature = "grub2")),
     ("systemd-boot", cfg!(feature = "systemd-boot")),

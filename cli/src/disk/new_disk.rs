@@ -123,16 +123,17 @@ impl CheckedDisk {
         let (node, uuid) = (root_device.node(), self.root_uuid);
         filesystem::make_root(node, &self.filesystem, ROOT_LABEL, uuid, &self.mkfs_args)?;
         let folder = MountFolder::new()?;
-        let (root_at, esp_at) = (folder.sub("root")?, folder.sub("esp")?);
-        let root_mount = Mount::new(node, &root_at, &self.filesystem, MountFlags::empty(), "")?;
-        let esp_bytes = self.layout.esp.identity.size * self.target.sector();
-        let esp_mount = EspMount::new(esp_device.node(), &esp_at, esp_bytes)?;
+        // Before the others are mounted: mkfs.btrfs takes every part of a loop device's file for mounted if one is.
         let boot = match &self.layout.boot {
             Some(planned) => {
                 Some(BootFilesystem::make(&self.target, &planned.identity, &self.boot_filesystem, &folder)?)
             }
             None => None,
         };
+        let (root_at, esp_at) = (folder.sub("root")?, folder.sub("esp")?);
+        let root_mount = Mount::new(node, &root_at, &self.filesystem, MountFlags::empty(), "")?;
+        let esp_bytes = self.layout.esp.identity.size * self.target.sector();
+        let esp_mount = EspMount::new(esp_device.node(), &esp_at, esp_bytes)?;
         let disk = BootDisk {
             path: path.to_owned(),
             sector: self.target.sector(),

@@ -235,7 +235,7 @@ impl StorageBackend for FakeBackend {
             held.etc = etc;
             held.deployment.finalized = true;
         }
-        self.locked().unpublished = Some(id.clone());
+        store.unpublished = Some(id.clone());
         Ok(report)
     }
 
