@@ -26,7 +26,9 @@ impl EnvBlock {
         let Some(body) = bytes.strip_prefix(SIGNATURE) else { return Self::default() };
         let mut block = Self { variables: BTreeMap::new(), valid: bytes.len() == SIZE };
         for line in logical_lines(body) {
-            let Some((name, value)) = line.split_once('=') else { continue };
+            let Some((name, value)) = line.split_once('=').filter(|(name, _)| is_name(name)) else {
+                continue;
+            };
             block.variables.insert(name.to_owned(), value.to_owned());
         }
         block
@@ -64,6 +66,12 @@ impl EnvBlock {
             bytes
         })
     }
+}
+
+/// What scripts call variables; nothing that would have to be escaped when it is written again.
+fn is_name(text: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    !text.is_empty() && text.chars().all(allowed)
 }
 
 /// Lines with escapes resolved: a backslash keeps the character behind it, also a line end. Filling and comments are left out.
@@ -128,5 +136,15 @@ mod tests {
             let whole = [SIGNATURE, &bytes].concat();
             let _ = (EnvBlock::parse(&bytes), EnvBlock::parse(&whole));
         }
+    }
+
+    #[test]
+    fn a_name_that_could_not_be_written_again_is_no_variable() {
+        let mut bytes = b"# GRUB Environment Block\na\\\nb=1\nc=2\n".to_vec();
+        bytes.resize(SIZE, b'#');
+        let block = EnvBlock::parse(&bytes);
+        assert_eq!(block.get("c"), Some("2"));
+        let printed = block.to_bytes().unwrap();
+        assert_eq!(EnvBlock::parse(&printed).to_bytes(), Some(printed));
     }
 }

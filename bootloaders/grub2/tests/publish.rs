@@ -446,8 +446,8 @@ async fn one_changed_bit_in_any_boot_file_is_named_by_a_verification() {
         damaged[middle] ^= 1;
         std::fs::write(&place, damaged).unwrap();
         let report = loader.verify().await.unwrap();
-        let names: Vec<_> = report.problems.iter().map(|problem| problem.path.as_str()).collect();
-        assert!(names.len() == 1 && path.ends_with(names[0]), "{path} was damaged: {report:?}");
+        let found: Vec<_> = report.problems.iter().map(|problem| problem.path.as_str()).collect();
+        assert!(found.len() == 1 && path.ends_with(found[0]), "{path} was damaged: {report:?}");
         std::fs::write(&place, whole).unwrap();
         named += 1;
     }

@@ -25,7 +25,7 @@ impl Documents {
     /// Reads them.
     ///
     /// # Errors
-    /// `InvalidInput` if they are malformed or do not agree on the number of layers; those of [`Source::manifest`] and [`Source::config`].
+    /// `InvalidInput` if they are malformed or do not agree on the number of layers; those of reading either of them.
     pub async fn read(source: &Source, manifest_digest: &Digest) -> Result<Self> {
         let manifest = source.manifest(manifest_digest).await?;
         let parsed: ImageManifest = parse(&manifest, "manifest")?;

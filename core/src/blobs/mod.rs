@@ -28,6 +28,15 @@ use crate::{
     model::{ImageSummary, LayerSummary},
 };
 
+/// Unpacks a blob that is in memory, for fuzz targets.
+///
+/// # Errors
+/// As a layer's reader reports them.
+#[cfg(feature = "fuzzing")]
+pub fn unpack(blob: &[u8], spec: &LayerSpec, progress: LayerProgress, sender: &Sender) -> Result<()> {
+    layer::unpack(blob, spec, layer::Shortage::Truncated, progress, sender).map(drop)
+}
+
 /// Objects, metadata and file system overhead, as a multiple of what is transferred: compressed layers unpack to two to three times
 /// their size.
 const STORE_PER_DOWNLOAD: u64 = 3;

@@ -12,7 +12,7 @@ const FRESH: &str = ".new";
 /// Writes `tree` beside the folder `live` of `root`, syncs it, and puts it in that folder's place in one step. The parent exists or is made.
 ///
 /// # Errors
-/// Those of [`materialise`].
+/// Those of [`fn@materialise`].
 ///
 /// # Crash
 /// The old folder or the new one, and perhaps a folder `<live>.new` that the next run replaces.

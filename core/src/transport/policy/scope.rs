@@ -1,5 +1,7 @@
 //! Which requirements hold for an image: those of the most specific scope that names it.
 
+use oci_spec::distribution::Reference;
+
 use super::rules::{Requirement, Rules};
 use crate::{
     error::{IoContext, Result},
@@ -46,28 +48,19 @@ pub(super) struct FullName {
 }
 
 impl FullName {
-    /// Completes a name as registries' clients do: host `docker.io`, there folder `library`, tag `latest`. Beside a digest, a tag does not count.
+    /// Completes a name as registries' clients do: host, folder, tag `latest`. Beside a digest, a tag does not count.
+    ///
+    /// A name that is no reference stays as it is; no registry will have it.
     pub(super) fn of(name: &str) -> Self {
-        let (repository, digest) = crate::transport::skopeo::split_name(name);
-        let tag = name.split('@').next().and_then(|tagged| tagged.strip_prefix(repository));
-        let version = match (digest, tag) {
-            (Some(digest), _) => format!("@{digest}"),
-            (None, Some(tag)) if !tag.is_empty() => tag.to_owned(),
-            _ => ":latest".to_owned(),
+        let Ok(full) = name.parse::<Reference>() else {
+            return Self { repository: name.to_owned(), version: ":latest".to_owned() };
         };
-        Self { repository: with_host(repository), version }
+        let version = match (full.digest(), full.tag()) {
+            (Some(digest), _) => format!("@{digest}"),
+            (None, tag) => format!(":{}", tag.unwrap_or("latest")),
+        };
+        Self { repository: format!("{}/{}", full.registry(), full.repository()), version }
     }
-}
-
-fn with_host(repository: &str) -> String {
-    let is_host = |text: &str| text.contains(['.', ':']) || text == "localhost";
-    let (host, path) = match repository.split_once('/') {
-        Some((host, path)) if is_host(host) => (host, path),
-        _ => ("docker.io", repository),
-    };
-    let host = if host == "index.docker.io" { "docker.io" } else { host };
-    let folder = if host == "docker.io" && !path.contains('/') { "library/" } else { "" };
-    format!("{host}/{folder}{path}")
 }
 
 /// Name with version, name, its parents up to the host, then domains around the host with `*.` (without a port).
@@ -115,16 +108,17 @@ mod tests {
     #[test]
     fn names_are_completed_as_registries_clients_do() {
         let digest = format!("@sha256:{}", "a".repeat(64));
+        let usual = "x".parse::<Reference>().unwrap().registry().to_owned();
         for (name, full) in [
-            ("os", "docker.io/library/os:latest"),
-            ("team/os:v1", "docker.io/team/os:v1"),
-            ("localhost/os", "localhost/os:latest"),
-            ("index.docker.io/os:1", "docker.io/library/os:1"),
-            ("h:5000/a/os:1", "h:5000/a/os:1"),
+            ("os", &format!("{usual}/library/os:latest")),
+            ("team/os:v1", &format!("{usual}/team/os:v1")),
+            ("localhost/os", &"localhost/os:latest".to_owned()),
+            (&format!("index.{usual}/os:1"), &format!("{usual}/library/os:1")),
+            ("h:5000/a/os:1", &"h:5000/a/os:1".to_owned()),
             (&format!("h:5000/os:1{digest}"), &format!("h:5000/os{digest}")),
         ] {
             let found = FullName::of(name);
-            assert_eq!(format!("{}{}", found.repository, found.version), full, "{name}");
+            assert_eq!(format!("{}{}", found.repository, found.version), *full, "{name}");
         }
     }
 

@@ -1,22 +1,13 @@
 //! Layers on their way in: plain, gzip or zstd, checked while they are unpacked, in little memory however much they unpack to.
 #![no_main]
 
-#[path = "../../backends/composefs/src/fetch"]
-mod fetch {
-    //! The reader of layers, without the library behind it.
-    mod gunzip;
-    pub mod layer;
-    pub mod progress;
-}
-
 use std::pin::pin;
 
-use bootwright_core::model::Digest;
-use bootwright_fuzz::within;
-use fetch::{
-    layer::{LayerSpec, Shortage, stream, unpack},
-    progress,
+use bootwright_core::{
+    blobs::{LayerSpec, Unpacked, channel, stream, unpack},
+    model::Digest,
 };
+use bootwright_fuzz::within;
 use libfuzzer_sys::fuzz_target;
 use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncReadExt as _;
@@ -46,18 +37,18 @@ fn run(blob: &[u8], diff_id: &Digest) -> (bootwright_core::Result<()>, Option<Di
         diff_id: diff_id.clone(),
         size: Some(blob.len() as u64),
     };
-    let (events, _arriving) = progress::channel();
+    let (events, _arriving) = channel();
     let progress = events.layer("sha256:0", blob.len() as u64);
     let (sender, unpacked) = stream();
     std::thread::scope(|scope| {
         let reader = scope.spawn(move || drain(unpacked));
-        let verdict = unpack(blob, &spec, Shortage::Truncated, progress, &sender).map(drop);
+        let verdict = unpack(blob, &spec, progress, &sender);
         drop(sender);
         (verdict, reader.join().expect("the reader does not panic"))
     })
 }
 
-fn drain(unpacked: fetch::layer::Unpacked) -> Option<Digest> {
+fn drain(unpacked: Unpacked) -> Option<Digest> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     runtime.block_on(async {
         let mut unpacked = pin!(unpacked);
