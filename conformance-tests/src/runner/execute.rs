@@ -7,9 +7,20 @@ use std::{
 };
 
 use super::{CaseReport, Outcome, Plan, Report, Unit, prepare, run_case};
-use crate::suite::{Case, Missing, Setting, Verdict, World};
+use crate::suite::{Case, Missing, Setting, Tier, Verdict, World};
 
-/// Runs everything; progress goes to standard error, one line for each case that fails.
+/// What fails is told at once; in virtual machines, which take their time, also what passes.
+fn tell(unit: &Unit, case: &CaseReport) {
+    match case.outcome {
+        Outcome::Failed => eprintln!("FAILED {unit} {}: {}", case.name, case.text),
+        Outcome::Passed if unit.factory.tier() == Tier::Vm => {
+            eprintln!("passed {unit} {} in {:.0} s", case.name, case.seconds);
+        }
+        _ => {}
+    }
+}
+
+/// Runs everything; progress goes to standard error.
 pub fn execute(plan: &Plan, jobs: usize) -> Report {
     let queue = Mutex::new(plan.units.iter());
     let (sender, results) = mpsc::channel();
@@ -21,9 +32,7 @@ pub fn execute(plan: &Plan, jobs: usize) -> Report {
         drop(sender);
         let mut report = Report::default();
         for (unit, case) in results {
-            if case.outcome == Outcome::Failed {
-                eprintln!("FAILED {unit} {}: {}", case.name, case.text);
-            }
+            tell(unit, &case);
             report.add(unit, case);
         }
         report.sort(plan);

@@ -30,15 +30,15 @@ use clap::Parser as _;
 
 use crate::{
     host,
-    suite::{Tier, WorldFactory, fakes, loops},
+    suite::{Tier, WorldFactory, fakes, loops, vm},
 };
 
 /// A tier with the cells that it is asked to run.
 pub type Factories = Vec<Arc<dyn WorldFactory>>;
 
-/// Fakes and loop-mounted disks.
+/// Fakes, loop-mounted disks and virtual machines.
 pub fn built_in() -> Factories {
-    vec![Arc::new(fakes::FakeFactory), Arc::new(loops::LoopFactory)]
+    vec![Arc::new(fakes::FakeFactory), Arc::new(loops::LoopFactory), Arc::new(vm::VmFactory::default())]
 }
 
 /// The program: runs what the command line asks for with [`built_in`] tiers, and reports.

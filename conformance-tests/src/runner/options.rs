@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
-use super::matrix::Ci;
 use crate::{
     suite::{Case, Cell, Tier},
     system::KernelFormat,
@@ -38,9 +37,9 @@ pub struct Options {
     /// Only the i-th of n parts of equal length, counted from 1.
     #[arg(long, value_name = "I/N", value_parser = shard)]
     pub shard: Option<(usize, usize)>,
-    /// Only what the matrix runs in each change's run of this length: short or full.
-    #[arg(long, value_name = "LENGTH", value_parser = ci)]
-    pub ci: Option<Ci>,
+    /// In virtual machines, as the matrix pins it for each change: every case on some cells, a short life on the others.
+    #[arg(long)]
+    pub ci: bool,
     /// Where report.html, report.xml and report.json go [default: target/conformance].
     #[arg(long, value_name = "FOLDER")]
     pub report: Option<PathBuf>,
@@ -84,14 +83,6 @@ fn tier(text: &str) -> Result<Tier, String> {
 fn format(text: &str) -> Result<KernelFormat, String> {
     let all = [KernelFormat::Split, KernelFormat::Unified];
     all.into_iter().find(|format| format.name() == text).ok_or_else(|| "known: split, unified".to_owned())
-}
-
-fn ci(text: &str) -> Result<Ci, String> {
-    match text {
-        "short" => Ok(Ci::Short),
-        "full" => Ok(Ci::Full),
-        _ => Err("known: short, full".to_owned()),
-    }
 }
 
 /// `2/4`

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use anyhow::{Result, ensure};
 
-use super::{Factories, Matrix, Options};
+use super::{Ci, Factories, Matrix, Options};
 use crate::suite::{Case, Cell, Setting, Tier, WorldFactory, all_cases, fakes, loops};
 
 /// Cases that run one after the other: on one machine, or a single one.
@@ -42,7 +42,7 @@ impl Plan {
         for tier in options.tiers() {
             for factory in factories.iter().filter(|factory| factory.tier() == tier) {
                 for cell in cells(tier, options, matrix) {
-                    units.extend(split(factory, &cell, &cases));
+                    units.extend(split(factory, &cell, &pinned(tier, &cell, &cases, options, matrix)));
                 }
             }
         }
@@ -70,11 +70,19 @@ fn cells(tier: Tier, options: &Options, matrix: Option<&Matrix>) -> Vec<Cell> {
         (_, Some(matrix)) => matrix.all(),
         (_, None) => loops::cells(),
     };
-    if let (Tier::Vm, Some(matrix), Some(length)) = (tier, matrix, options.ci) {
-        cells.retain(|cell| matrix.ci(cell).is_some_and(|ci| ci <= length));
-    }
     cells.retain(|cell| options.wants_cell(cell));
     cells
+}
+
+/// What a cell goes through where the matrix pins only a short life: it is installed, boots, is upgraded, and rolled back.
+const SHORT_LIFE: [&str; 2] =
+    ["upgrade::is_staged_and_boots_after_the_shutdown", "rollback::previous_deployment_becomes_default"];
+
+/// The cases of a cell: all, unless the run is that of each change and the matrix pins a short life.
+fn pinned(tier: Tier, cell: &Cell, cases: &[Case], options: &Options, matrix: Option<&Matrix>) -> Vec<Case> {
+    let length = matrix.filter(|_| options.ci && tier == Tier::Vm).and_then(|matrix| matrix.ci(cell));
+    let wanted = |case: &&Case| length != Some(Ci::Short) || SHORT_LIFE.contains(&case.name);
+    cases.iter().filter(wanted).copied().collect()
 }
 
 /// One unit for each case, or, where machines are shared, one for all cases that can share.
@@ -104,6 +112,12 @@ mod tests {
         let whole = plan(&["--tier", "fakes"]).unwrap().cases();
         let part = |shard| plan(&["--tier", "fakes", "--shard", shard]).unwrap().cases();
         assert_eq!(part("1/3") + part("2/3") + part("3/3"), whole);
+    }
+
+    #[test]
+    fn a_short_life_is_made_of_cases_that_exist() {
+        let names: Vec<_> = all_cases().into_iter().map(|case| case.name).collect();
+        assert!(SHORT_LIFE.iter().all(|name| names.contains(name)), "{names:?}");
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub enum Property {
     Fingerprints,
     /// [`super::World::reboot_unconfirmed`].
     UnconfirmedBoots,
+    /// [`super::World::entries`].
+    BootMenus,
     /// [`super::World::add_foreign_entry`].
     ForeignEntries,
     /// [`super::Health::NeverComesUp`] images.
@@ -39,6 +41,7 @@ impl Property {
             Self::LittleRoom => "a way to fill the boot partition",
             Self::Fingerprints => "fingerprints of all disks",
             Self::UnconfirmedBoots => "boots that nobody confirms",
+            Self::BootMenus => "boot files read by somebody else than the loader",
             Self::ForeignEntries => "foreign boot entries for this bootloader",
             Self::FailingBoots => "images that never come up",
             Self::DamagedLayers => "images with a damaged layer",

@@ -6,12 +6,14 @@ use super::{
     World, case,
     steps::{upgrade, whole_entries, with_way_back},
 };
-use crate::suite::{Case, CaseResult};
+use crate::suite::{Case, CaseResult, Demand, Property};
+
+const MENUS: Demand = Demand::Tier(Property::BootMenus);
 
 pub(super) const CASES: &[Case] = &[
-    case!("boot::the_first_entry_is_what_runs", ["BW-405"], [], Running, first_entry_runs),
-    case!("boot::every_entry_is_whole", ["BW-004"], [], Running, entries_are_whole),
-    case!("boot::a_rollback_reorders_the_entries", ["BW-002", "BW-405"], [], Running, rollback_reorders),
+    case!("boot::the_first_entry_is_what_runs", ["BW-405"], [MENUS], Running, first_entry_runs),
+    case!("boot::every_entry_is_whole", ["BW-004"], [MENUS], Running, entries_are_whole),
+    case!("boot::a_rollback_reorders_the_entries", ["BW-002", "BW-405"], [MENUS], Running, rollback_reorders),
 ];
 
 async fn first_entry_runs(world: &mut dyn World) -> CaseResult {

@@ -5,7 +5,7 @@ use bootwright_core::ErrorKind;
 
 use super::{
     World, case,
-    steps::{install, next_image, nothing_changed, shows, whole_entries},
+    steps::{entries_if_seen, install, next_image, nothing_changed, shows},
 };
 use crate::suite::{Case, CaseResult, Channel, Demand, InstallOptions, Property, is_version, refused};
 
@@ -36,11 +36,13 @@ async fn is_not_counted(world: &mut dyn World) -> CaseResult {
     let image = next_image(world);
     world.publish(Channel::MAIN, &image).await?;
     world.install(&InstallOptions::default()).await?;
-    let entries = whole_entries(world).await?;
+    let entries = entries_if_seen(world).await?.unwrap_or_default();
     ensure!(entries.iter().all(|entry| entry.tries_left.is_none()), "tries are counted: {entries:?}");
     let running = world.power_on().await?;
     ensure!(running.version == image.version, "{running:?} runs");
-    Ok(())
+    let status = world.status().await?;
+    let tries = status.booted.as_ref().and_then(|booted| booted.tries_left);
+    shows(&status, tries.is_none(), "no tries are counted")
 }
 
 async fn is_refused_on_a_system(world: &mut dyn World) -> CaseResult {

@@ -5,7 +5,7 @@ use bootwright_core::ErrorKind;
 
 use super::{
     World, case,
-    steps::{install, upgrade, whole_entries, with_way_back},
+    steps::{entries_if_seen, install, upgrade, with_way_back},
 };
 use crate::suite::{Case, CaseResult, Damage, Demand, InstallOptions, Property, refused};
 
@@ -29,7 +29,7 @@ async fn nothing_wrong(world: &mut dyn World) -> CaseResult {
     with_way_back(world).await?;
     let findings = world.fsck().await?;
     ensure!(findings.problems.is_empty(), "fsck complains: {findings:?}");
-    whole_entries(world).await.map(drop)
+    entries_if_seen(world).await.map(drop)
 }
 
 async fn finds(world: &mut dyn World, damage: fn(crate::suite::Version) -> Damage) -> CaseResult {

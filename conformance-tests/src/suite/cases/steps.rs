@@ -4,8 +4,8 @@ use anyhow::{Context as _, ensure};
 use bootwright_core::ErrorKind;
 
 use crate::suite::{
-    Channel, Fingerprint, InstallOptions, Refusal, Running, SeenEntry, SystemStatus, TestImage, UpgradeMode,
-    Upgraded, Version, World, is_version,
+    Channel, Demand, Fingerprint, InstallOptions, Property, Refusal, Running, SeenEntry, SystemStatus,
+    TestImage, UpgradeMode, Upgraded, Version, World, is_version,
 };
 
 /// A good image of the next version, in the cell's kernel format. Not published yet.
@@ -126,6 +126,17 @@ pub async fn has(world: &mut dyn World, path: &str, text: Option<&str>, why: &st
     let found = world.read(path).await?;
     ensure!(found.as_deref() == text, "{path}: {why}: {text:?} is right, {found:?} was found");
     Ok(())
+}
+
+/// [`whole_entries`] where the tier can read boot files; elsewhere the firmware is the judge of them.
+///
+/// # Errors
+/// What is missing.
+pub async fn entries_if_seen(world: &mut dyn World) -> anyhow::Result<Option<Vec<SeenEntry>>> {
+    if world.demand(&Demand::Tier(Property::BootMenus)).is_err() {
+        return Ok(None);
+    }
+    whole_entries(world).await.map(Some)
 }
 
 /// Checks that no entry of ours lacks anything, and returns them, the default first.

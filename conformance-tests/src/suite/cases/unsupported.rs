@@ -5,7 +5,7 @@ use bootwright_core::ErrorKind;
 
 use super::{
     World, case,
-    steps::{next_image, nothing_changed},
+    steps::{entries_if_seen, next_image, nothing_changed},
 };
 use crate::{
     suite::{
@@ -144,7 +144,7 @@ async fn arguments_for_a_uki(world: &mut dyn World) -> CaseResult {
 pub(super) mod images {
     use super::{
         Case, CaseResult, Channel, Defect, Demand, ErrorKind, KernelFormat, Property, SAME, UpgradeMode,
-        World, case, ensure, next_image, nothing_changed, refused,
+        World, case, ensure, entries_if_seen, next_image, nothing_changed, refused,
     };
 
     pub(in super::super) const CASES: &[Case] = &[
@@ -198,11 +198,11 @@ pub(super) mod images {
     async fn damaged_layer(world: &mut dyn World) -> CaseResult {
         let image = next_image(world).defect(Defect::DamagedLayer);
         world.publish(Channel::MAIN, &image).await?;
-        let before = (world.entries().await?, world.status().await?);
+        let before = (entries_if_seen(world).await?, world.status().await?);
         let refusal = refused(world.upgrade(UpgradeMode::Stage).await)?;
         let kind = refusal.kind;
         ensure!(kind == ErrorKind::Integrity, "refused as {kind}: {}", refusal.text);
-        let after = (world.entries().await?, world.status().await?);
+        let after = (entries_if_seen(world).await?, world.status().await?);
         ensure!(before == after, "what was refused is there: {before:#?} {after:#?}");
         super::super::steps::upgrade(world).await.map(drop)
     }

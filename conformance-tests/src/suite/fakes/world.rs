@@ -34,6 +34,7 @@ const PROPERTIES: &[Property] = &[
     Property::LittleRoom,
     Property::Fingerprints,
     Property::UnconfirmedBoots,
+    Property::BootMenus,
     Property::ForeignEntries,
     Property::FailingBoots,
     Property::DamagedLayers,

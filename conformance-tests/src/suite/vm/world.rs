@@ -353,7 +353,7 @@ impl World for VmWorld {
     }
 
     async fn entries(&mut self) -> Result<Vec<SeenEntry>> {
-        missing(Property::ForeignEntries)
+        missing(Property::BootMenus)
     }
 
     async fn add_foreign_entry(&mut self) -> Result<String> {
