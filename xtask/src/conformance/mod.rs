@@ -21,6 +21,11 @@ pub struct Arguments {
     runner: Vec<String>,
 }
 
+fn read(path: &std::path::Path) -> Result<bootwright_conformance::runner::Report> {
+    let what = || format!("read {}; `cargo xtask conformance` writes it", path.display());
+    serde_json::from_slice(&std::fs::read(path).with_context(what)?).with_context(what)
+}
+
 /// A command that runs the suite with these arguments.
 pub fn command(workspace: &Workspace, arguments: &[&str]) -> Command {
     let run = ["run", "--quiet", "-p", "bootwright-conformance", "--bin", "bootwright-conformance", "--"];
@@ -34,12 +39,17 @@ pub fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCode> {
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Rewrites the README's matrix from the report of the last run.
+/// Where `cargo xtask test` leaves the report of the virtual machines, beside that of the other tiers.
+pub const VM_REPORT: &str = "target/conformance/vm";
+
+/// Rewrites the README's matrix from the reports of the last run.
 pub fn matrix(workspace: &Workspace) -> Result<()> {
-    let report = host::target_dir().join("conformance/report.json");
-    let what = || format!("read {}; `cargo xtask conformance` writes it", report.display());
-    let report = std::fs::read(&report).with_context(what)?;
-    let report = serde_json::from_slice(&report).context("the report of the last run")?;
+    let folder = host::target_dir().join("conformance");
+    let mut report = read(&folder.join("report.json"))?;
+    let machines = folder.join("vm/report.json");
+    if machines.exists() {
+        report.cells.extend(read(&machines)?.cells);
+    }
     let path = workspace.root().join("README.md");
     let text = std::fs::read_to_string(&path)?;
     std::fs::write(&path, readme::with_matrix(&text, &report)?)?;

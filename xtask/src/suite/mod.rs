@@ -128,7 +128,7 @@ fn machine_tests(workspace: &Workspace, runner: Runner, fast: bool, steps: &mut 
     }
     let ran = steps.tests("tests in virtual machines", &mut runner.machine_tests(workspace)).ran();
     let mut suite =
-        conformance::command(workspace, &["--tier", "vm", "--ci", "--report", "target/conformance/vm"]);
+        conformance::command(workspace, &["--tier", "vm", "--ci", "--report", conformance::VM_REPORT]);
     let count = steps.tests("conformance suite in virtual machines", &mut suite);
     steps.skipped(count.skipped);
     ran + example::machine_tests(workspace, steps)
