@@ -15,7 +15,7 @@
 //!
 //! libostree finds its deployments in boot entries of its own, and rewrites them and the links whenever the list changes. What boots is the
 //! bootloader plugin's business; so that catalogue stays on the root file system. Every change writes the set of links that published
-//! entries do not use, see [`catalogue`].
+//! entries do not use, see the module `catalogue`.
 
 #![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests break files on purpose"))]
 

@@ -1,11 +1,11 @@
 //! The bootloader `grub2`: GRUB 2 under UEFI and BIOS, with a configuration that is generated and switched by one rename.
 //!
-//! **Configuration.** `EFI/bootwright/grub.cfg` on the ESP names every entry; [`script`] writes it. Its renaming is the switch. FAT has no
+//! **Configuration.** `EFI/bootwright/grub.cfg` on the ESP names every entry; `script` writes it. Its renaming is the switch. FAT has no
 //! journal, so that GRUB reads what an fsync has made durable; the environment block `grubenv` lies beside it for the same reason,
 //! and because GRUB writes it in place, which a file system with checksums or copy-on-write does not allow.
 //!
 //! **Kernels** lie by content in `bootwright-grub/<sha256>/` on the separate boot partition if there is one, else on the root file system
-//! if GRUB reads it, else on the ESP. UKIs lie on FAT, where the firmware finds them too ([`places`]).
+//! if GRUB reads it, else on the ESP. UKIs lie on FAT, where the firmware finds them too (`places`).
 //!
 //! **Trials.** An entry that is being tried has a counter in the environment block. The script takes one off and saves it *before* the
 //! entry is chosen; an entry whose counter is used up, or cannot be saved, is passed over. Variables are named by the generation that added
@@ -13,7 +13,7 @@
 //!
 //! **UKIs** are chainloaded, under UEFI only. Arguments given there replace the embedded ones, so that what is given is all of them.
 //!
-//! **Binaries** are made of the modules in the deployment's tree ([`install`]). Secure Boot with a distribution's signed GRUB is not
+//! **Binaries** are made of the modules in the deployment's tree (`install`). Secure Boot with a distribution's signed GRUB is not
 //! supported: that program looks in a folder of the distribution, and neither reads this configuration nor may it start unsigned kernels.
 
 mod bios;

@@ -10,13 +10,13 @@ use crate::{
     system::KernelFormat,
 };
 
-/// How long a run on each change may take.
+/// How much of the suite the virtual machine of a cell goes through for each change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ci {
-    /// The few that find most.
+    /// Installed, booted, upgraded, rolled back.
     Short,
-    /// Everything.
+    /// Every case.
     Full,
 }
 
@@ -30,7 +30,7 @@ pub struct MatrixCell {
     pub bootloader: String,
     format: String,
     firmware: String,
-    /// In which runs its virtual machines are started.
+    /// How much its virtual machine goes through for each change.
     pub ci: Ci,
 }
 

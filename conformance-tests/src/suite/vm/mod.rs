@@ -8,7 +8,7 @@ mod fingerprint;
 mod images;
 mod look;
 mod mailbox;
-mod scripts;
+pub mod scripts;
 mod status;
 mod world;
 
