@@ -6,6 +6,10 @@ use ostree_ext::{gio, glib};
 /// An error of libostree while doing `what`.
 pub(crate) fn library(what: impl Into<String>, error: glib::Error) -> Error {
     let kind = kind_of(&error);
+    of_kind(kind, what, error)
+}
+
+fn of_kind(kind: ErrorKind, what: impl Into<String>, error: glib::Error) -> Error {
     let wrapped = Error::new(kind, what).with_source(error);
     match kind {
         ErrorKind::NoSpace => {
@@ -19,29 +23,41 @@ pub(crate) fn library(what: impl Into<String>, error: glib::Error) -> Error {
 /// libostree's own check for free space has no code of its own, only words.
 const FULL: &[&str] = &["min-free-space-percent", "min-free-space-size", "would be exceeded"];
 
-fn kind_of(error: &glib::Error) -> ErrorKind {
+/// What the disk or the caller is to blame for, whatever was being done.
+fn outer_kind(error: &glib::Error) -> Option<ErrorKind> {
     if FULL.iter().any(|words| error.message().contains(words)) {
-        return ErrorKind::NoSpace;
+        return Some(ErrorKind::NoSpace);
     }
-    match error.kind::<gio::IOErrorEnum>() {
-        Some(gio::IOErrorEnum::NoSpace) => ErrorKind::NoSpace,
-        Some(gio::IOErrorEnum::PermissionDenied) => ErrorKind::Permission,
-        Some(gio::IOErrorEnum::NotFound) => ErrorKind::NotFound,
-        Some(gio::IOErrorEnum::Busy) => ErrorKind::Busy,
-        Some(gio::IOErrorEnum::Cancelled) => ErrorKind::Interrupted,
-        _ => ErrorKind::Io,
+    match error.kind::<gio::IOErrorEnum>()? {
+        gio::IOErrorEnum::NoSpace => Some(ErrorKind::NoSpace),
+        gio::IOErrorEnum::PermissionDenied => Some(ErrorKind::Permission),
+        gio::IOErrorEnum::Busy => Some(ErrorKind::Busy),
+        gio::IOErrorEnum::Cancelled => Some(ErrorKind::Interrupted),
+        _ => None,
     }
+}
+
+fn kind_of(error: &glib::Error) -> ErrorKind {
+    let missing = error.kind::<gio::IOErrorEnum>() == Some(gio::IOErrorEnum::NotFound);
+    outer_kind(error).unwrap_or(if missing { ErrorKind::NotFound } else { ErrorKind::Io })
 }
 
 /// Adds to results of libostree what was being done.
 pub(crate) trait LibraryContext<T> {
     /// Wraps the error as [`library`] does.
     fn context(self, what: impl FnOnce() -> String) -> Result<T>;
+
+    /// The same, but what is neither the disk's nor the caller's fault counts as `otherwise`.
+    fn or_kind(self, otherwise: ErrorKind, what: impl FnOnce() -> String) -> Result<T>;
 }
 
 impl<T> LibraryContext<T> for std::result::Result<T, glib::Error> {
     fn context(self, what: impl FnOnce() -> String) -> Result<T> {
         self.map_err(|error| library(what(), error))
+    }
+
+    fn or_kind(self, otherwise: ErrorKind, what: impl FnOnce() -> String) -> Result<T> {
+        self.map_err(|error| of_kind(outer_kind(&error).unwrap_or(otherwise), what(), error))
     }
 }
 

@@ -14,12 +14,13 @@ use bootwright_core::{
 use ostree_ext::{gio::Cancellable, ostree};
 
 use crate::{
-    catalogue::{Catalogue, GlibContext as _, Link, unpublished},
+    catalogue::{Catalogue, Link, unpublished},
     deploy::{
         booted,
         prepare::{REFS, ref_of},
         record::{self, Record},
     },
+    errors::LibraryContext as _,
     fetch,
     repo::Store,
 };

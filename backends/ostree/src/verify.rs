@@ -10,8 +10,8 @@ use bootwright_core::{
 use ostree_ext::{gio::Cancellable, ostree};
 
 use crate::{
-    catalogue::GlibContext as _,
     deploy::record::{self, Record},
+    errors::LibraryContext as _,
     repo::Store,
 };
 

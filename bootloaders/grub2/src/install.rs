@@ -4,10 +4,7 @@ use bootwright_core::{
     Error, ErrorKind, Result,
     boot_files::{efi_architecture, place},
     context::{BootContext, Firmware},
-    efi::{
-        GLOBAL_VENDOR,
-        load_option::{LoadOption, numbers_to_bytes, parse_numbers, parse_variable_name, variable_name},
-    },
+    efi,
     fs::Root,
     tree::TreeReader,
 };
@@ -85,25 +82,8 @@ fn update(esp: &Root, path: &str, program: &[u8]) -> Result<()> {
 
 /// Tells the firmware of the loader, at the end of its boot order: what boots on this machine stays as it is.
 fn register(context: &BootContext, file: &str) -> Result<()> {
-    let (efi, Some(partition)) = (&*context.efi, context.esp_partition) else { return Ok(()) };
-    if !efi.available() {
-        return Ok(());
+    match context.esp_partition {
+        Some(partition) => efi::register(&*context.efi, partition, file, "Bootwright (GRUB)"),
+        None => Ok(()),
     }
-    let numbers: Vec<u16> =
-        efi.list(GLOBAL_VENDOR)?.iter().filter_map(|name| parse_variable_name(name)).collect();
-    for number in &numbers {
-        let value = efi.read(GLOBAL_VENDOR, &variable_name(*number))?.unwrap_or_default();
-        let Ok(option) = LoadOption::parse(&value) else { continue };
-        let same_file = option.file().is_some_and(|path| path.eq_ignore_ascii_case(file));
-        if same_file && option.partition().is_some_and(|found| found.guid == partition.guid) {
-            return Ok(());
-        }
-    }
-    let mut order = parse_numbers(&efi.read(GLOBAL_VENDOR, "BootOrder")?.unwrap_or_default());
-    let free = (0..=u16::MAX).find(|number| !numbers.contains(number) && !order.contains(number));
-    let Some(number) = free else { return Ok(()) };
-    let value = LoadOption::for_file("Bootwright (GRUB)", partition, file).to_bytes()?;
-    efi.write(GLOBAL_VENDOR, &variable_name(number), &value)?;
-    order.push(number);
-    efi.write(GLOBAL_VENDOR, "BootOrder", &numbers_to_bytes(&order))
 }

@@ -5,10 +5,7 @@ use bootwright_core::{
     bls::compare_versions,
     boot_files::{efi_architecture, place, systemd_efi_program},
     context::BootContext,
-    efi::{
-        GLOBAL_VENDOR,
-        load_option::{LoadOption, numbers_to_bytes, parse_numbers, parse_variable_name, variable_name},
-    },
+    efi,
     fs::{ReplaceStyle, Root},
     tree::TreeReader,
 };
@@ -44,27 +41,10 @@ pub async fn install(context: &BootContext, tree: &dyn TreeReader) -> Result<()>
 /// Tells the firmware of the loader, at the end of its boot order: what boots on this machine stays as it is. On a disk's own machine the
 /// removable-media path has started the loader anyway; this is the way back where that path belongs to somebody else.
 fn register(context: &BootContext, file: &str) -> Result<()> {
-    let (efi, Some(partition)) = (&*context.efi, context.esp_partition) else { return Ok(()) };
-    if !efi.available() {
-        return Ok(());
+    match context.esp_partition {
+        Some(partition) => efi::register(&*context.efi, partition, file, "Linux Boot Manager"),
+        None => Ok(()),
     }
-    let numbers: Vec<u16> =
-        efi.list(GLOBAL_VENDOR)?.iter().filter_map(|name| parse_variable_name(name)).collect();
-    for number in &numbers {
-        let value = efi.read(GLOBAL_VENDOR, &variable_name(*number))?.unwrap_or_default();
-        let Ok(option) = LoadOption::parse(&value) else { continue };
-        let same_file = option.file().is_some_and(|path| path.eq_ignore_ascii_case(file));
-        if same_file && option.partition().is_some_and(|found| found.guid == partition.guid) {
-            return Ok(());
-        }
-    }
-    let mut order = parse_numbers(&efi.read(GLOBAL_VENDOR, "BootOrder")?.unwrap_or_default());
-    let free = (0..=u16::MAX).find(|number| !numbers.contains(number) && !order.contains(number));
-    let Some(number) = free else { return Ok(()) };
-    let value = LoadOption::for_file("Linux Boot Manager", partition, file).to_bytes()?;
-    efi.write(GLOBAL_VENDOR, &variable_name(number), &value)?;
-    order.push(number);
-    efi.write(GLOBAL_VENDOR, "BootOrder", &numbers_to_bytes(&order))
 }
 
 async fn loader(tree: &dyn TreeReader) -> Result<Vec<u8>> {

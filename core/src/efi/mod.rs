@@ -3,9 +3,11 @@
 mod efivarfs;
 pub mod load_option;
 mod memory;
+mod register;
 
 pub use efivarfs::EfivarFs;
 pub use memory::{AbsentVariables, MemoryVariables};
+pub use register::register;
 
 use std::fmt::Debug;
 

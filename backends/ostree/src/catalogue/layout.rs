@@ -5,7 +5,7 @@ use bootwright_core::{
     error::{ErrorKind, Result},
 };
 
-use super::GlibContext as _;
+use crate::errors::LibraryContext as _;
 use crate::repo::Store;
 
 /// Settings of the repository: libostree leaves boot loaders alone, and the physical root is read-only in a running system.

@@ -9,7 +9,6 @@
 //! the new entries are durable, and whoever finds a note first turns `/boot/loader` back ([`Catalogue::turn_back`]).
 
 mod entry;
-mod error;
 pub(crate) mod layout;
 pub(crate) mod unpublished;
 
@@ -23,10 +22,8 @@ use ostree_ext::{
     ostree,
 };
 
-pub(crate) use self::{
-    entry::{Entry, Link},
-    error::GlibContext,
-};
+pub(crate) use self::entry::{Entry, Link};
+use crate::errors::LibraryContext as _;
 
 /// Which slot libostree takes for its list.
 const LOADER: &str = "boot/loader";

@@ -15,7 +15,7 @@ use ostree_ext::{
 };
 
 use super::blob;
-use crate::{catalogue::GlibContext as _, repo::Store};
+use crate::{errors::LibraryContext as _, repo::Store};
 
 /// As the kernel (`MAXSYMLINKS`).
 const MAX_LINKS: usize = 40;

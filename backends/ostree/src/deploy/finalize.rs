@@ -19,9 +19,10 @@ use super::{
     record::{self, Record},
 };
 use crate::catalogue::{
-    Catalogue, GlibContext as _,
+    Catalogue,
     unpublished::{self, Note},
 };
+use crate::errors::LibraryContext as _;
 
 /// Puts a deployment and its `/etc` in place; see `StorageBackend::finalize`.
 ///

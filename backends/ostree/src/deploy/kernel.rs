@@ -16,7 +16,7 @@ use ostree_ext::{
 use sha2::{Digest as _, Sha256};
 
 use super::files::CommitFiles;
-use crate::catalogue::GlibContext as _;
+use crate::errors::LibraryContext as _;
 
 const MODULES: &str = "usr/lib/modules";
 const KERNEL: &str = "vmlinuz";

@@ -17,7 +17,8 @@ use super::{
     var,
 };
 use crate::{
-    catalogue::{Catalogue, Entry, GlibContext as _, Link},
+    catalogue::{Catalogue, Entry, Link},
+    errors::LibraryContext as _,
     fetch,
     repo::Store,
 };

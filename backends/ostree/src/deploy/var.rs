@@ -11,7 +11,7 @@ use bootwright_core::{
 use ostree_ext::{gio::Cancellable, ostree};
 
 use super::files::CommitFiles;
-use crate::catalogue::GlibContext as _;
+use crate::errors::LibraryContext as _;
 
 fn live(stateroot: &Stateroot) -> String {
     format!("ostree/deploy/{stateroot}/var")
