@@ -5,6 +5,7 @@ use bootwright_core::{Result, context::BootContext, model::DeploymentId};
 use crate::{
     commit::ensure,
     firmware::Firmware,
+    names::UkiName,
     removable::refresh,
     seen::{Listed, Seen},
     state::describe,
@@ -30,20 +31,26 @@ pub fn confirm(context: &BootContext, deployment: &DeploymentId) -> Result<()> {
     }
 }
 
+/// What follows in the plan of the trial, then what booted before and is not in that plan.
+fn ways_back(context: &BootContext, seen: &Seen, tried: &Listed) -> Vec<UkiName> {
+    let mut names = seen.behind_trial(&context.esp);
+    for listed in seen.base.iter().filter(|listed| listed.problem.is_none()) {
+        let known = |name: &UkiName| name.deployment == listed.name.deployment;
+        if !known(&tried.name) && !names.iter().any(known) {
+            names.push(listed.name.clone());
+        }
+    }
+    names
+}
+
 fn promote(context: &BootContext, seen: &Seen, tried: &Listed) -> Result<()> {
     let efi = &*context.efi;
     let mut firmware = Firmware::load(context)?;
     let mut numbers: Vec<u16> = tried.number.into_iter().collect();
     // What booted by the removable-media path so far has no option yet, and is the way back from now on.
-    for listed in seen.base.iter().filter(|listed| listed.name != tried.name && listed.problem.is_none()) {
-        let (title, _) = describe(&context.esp, seen, &listed.name);
-        numbers.push(ensure(
-            context,
-            &mut firmware,
-            &listed.name,
-            &title,
-            seen.generation().saturating_sub(1),
-        )?);
+    for name in ways_back(context, seen, tried) {
+        let (title, _) = describe(&context.esp, seen, &name);
+        numbers.push(ensure(context, &mut firmware, &name, &title, seen.generation().saturating_sub(1))?);
     }
     let order = firmware.order_with(&numbers);
     firmware.write_order(efi, order)?;

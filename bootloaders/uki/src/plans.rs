@@ -100,10 +100,25 @@ impl Notes {
         self.0.iter().rev().find(|note| note.entries.first().is_some_and(|line| &line.sha256 == digest))
     }
 
+    /// The newest plan whose default is this UKI.
+    pub fn of_default(&self, name: &UkiName) -> Option<&PlanNote> {
+        let stem = name.stem();
+        self.0.iter().rev().find(|note| note.entries.first().is_some_and(|line| line.stem == stem))
+    }
+
     /// The newest note on a UKI.
     pub fn line(&self, name: &UkiName) -> Option<&Line> {
         let stem = name.stem();
         self.0.iter().rev().flat_map(|note| &note.entries).find(|line| line.stem == stem)
+    }
+
+    /// The newest UKI with this digest that was published with exactly these addons.
+    pub fn with_content(&self, digest: &Digest, addons: &[(String, Option<Digest>)]) -> Option<UkiName> {
+        let same = |line: &&Line| {
+            let noted = line.addons.iter().map(|(name, digest)| (name, Some(digest)));
+            &line.sha256 == digest && noted.eq(addons.iter().map(|(name, digest)| (name, digest.as_ref())))
+        };
+        self.0.iter().rev().flat_map(|note| &note.entries).find(same)?.name()
     }
 
     /// The newest note on a UKI with this digest.

@@ -34,6 +34,11 @@ impl Removable {
         let path = removable_path();
         let Some(size) = esp.size_of(&path)? else { return Ok(Self::Absent) };
         let Some(digest) = esp.sha256_of(&path)? else { return Ok(Self::Absent) };
+        // A UKI may be there several times, with other addons beside it: arguments that change.
+        let beside = addon_digests(esp, &path)?;
+        if let Some(name) = notes.with_content(&digest, &beside) {
+            return Ok(Self::Ours { name, digest });
+        }
         let published = notes.with_default(&digest).and_then(|note| note.entries.first()?.name());
         if let Some(name) = published.or_else(|| notes.with_digest(&digest)?.name()) {
             return Ok(Self::Ours { name, digest });
@@ -88,11 +93,15 @@ pub fn prepare_addons(esp: &Root, name: &UkiName, present: &Removable) -> Result
 /// Makes the path boot `name`, if it may, can, and there is room: it is the last resort, not what boots normally.
 ///
 /// # Crash
-/// The old copy or the new one.
+/// The old copy or the new one; none, where the new one has other addons. The firmware's order boots the same in any case.
 pub fn refresh(esp: &Root, notes: &Notes, name: &UkiName) -> Result<()> {
-    let present = Removable::look(esp, notes)?;
-    if !can_switch(esp, name, &present)? {
+    let mut present = Removable::look(esp, notes)?;
+    if present == Removable::Foreign {
         return Ok(());
+    }
+    if !can_switch(esp, name, &present)? {
+        esp.remove_file(&removable_path())?;
+        present = Removable::Absent;
     }
     let mut needed = Room::on(esp, "the ESP")?;
     needed.add(esp.size_of(&name.path())?.unwrap_or(0));

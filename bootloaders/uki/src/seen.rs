@@ -76,6 +76,15 @@ impl Seen {
         Some(Listed { name, number: Some(number), tries_left: Some(left), problem: None })
     }
 
+    /// What follows the entry that is being tried in its plan, as far as it is whole. It takes the place of `base` when the trial proves good:
+    /// the plan may hold the way back with other arguments than it boots with until then.
+    pub fn behind_trial(&self, esp: &Root) -> Vec<UkiName> {
+        let Some(tried) = self.armed().or_else(|| self.spent()) else { return Vec::new() };
+        let planned =
+            self.notes.of_default(&tried.name).into_iter().flat_map(|note| note.entries.iter().skip(1));
+        planned.filter_map(crate::plans::Line::name).filter(|name| missing(esp, name).is_none()).collect()
+    }
+
     /// All entries, in the order in which they will be chosen: an armed trial first, a spent one last.
     pub fn entries(&self) -> Vec<Listed> {
         let armed = self.armed();

@@ -36,7 +36,8 @@ pub fn sweep(context: &BootContext, keep: &BTreeSet<DeploymentId>) -> Result<Rem
     if let Some(default) = default {
         refresh(&context.esp, &seen.notes, &default.name)?;
     }
-    let needed: BTreeSet<UkiName> = staying.into_iter().map(|listed| listed.name).collect();
+    let planned = seen.behind_trial(&context.esp).into_iter().filter(|name| keep.contains(&name.deployment));
+    let needed: BTreeSet<UkiName> = staying.into_iter().map(|listed| listed.name).chain(planned).collect();
     sweep_files(&context.esp, &needed, &mut removed)?;
     Ok(removed)
 }

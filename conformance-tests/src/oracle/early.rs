@@ -11,6 +11,8 @@ pub struct LiveRoot {
     pub etc: PathBuf,
     /// Its `/var`.
     pub var: PathBuf,
+    /// The folder that is its root, for early boots that need no file system over it.
+    pub root: Option<PathBuf>,
 }
 
 /// One way of naming a root.
@@ -56,12 +58,12 @@ fn ostree(sysroot: &Path, value: &str) -> Result<LiveRoot> {
     let folder = link.canonicalize().with_context(|| format!("{} leads nowhere", link.display()))?;
     let stateroot = folder.ancestors().nth(2).context("a stateroot above the deployment")?;
     ensure!(folder.join("usr").is_dir(), "{} has no /usr", folder.display());
-    existing(folder.join("etc"), stateroot.join("var"))
+    Ok(LiveRoot { root: Some(folder.clone()), ..existing(folder.join("etc"), stateroot.join("var"))? })
 }
 
 fn existing(etc: PathBuf, var: PathBuf) -> Result<LiveRoot> {
     for folder in [&etc, &var] {
         ensure!(folder.is_dir(), "{} is missing", folder.display());
     }
-    Ok(LiveRoot { etc, var })
+    Ok(LiveRoot { etc, var, root: None })
 }

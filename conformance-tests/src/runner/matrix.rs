@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
 use crate::{
-    suite::{Cell, Firmware},
+    suite::{Cell, Firmware, Tier},
     system::KernelFormat,
 };
 
@@ -48,6 +48,24 @@ pub struct Impossible {
     pub reason: String,
 }
 
+/// A case that is known not to hold on a cell yet. It is run, shown as ignored with the reason while it fails, and a failure once it holds.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KnownDefect {
+    /// Storage backend.
+    pub backend: String,
+    /// Bootloader.
+    pub bootloader: String,
+    /// Kernel format.
+    pub format: String,
+    /// Tier in which it was seen.
+    pub tier: String,
+    /// The case's whole name.
+    pub case: String,
+    /// What is wrong, for people.
+    pub reason: String,
+}
+
 /// The file.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -58,6 +76,9 @@ pub struct Matrix {
     /// What cannot.
     #[serde(default)]
     pub impossible: Vec<Impossible>,
+    /// What does not hold yet.
+    #[serde(default, rename = "known-defect")]
+    pub known_defects: Vec<KnownDefect>,
 }
 
 impl MatrixCell {
@@ -108,6 +129,17 @@ impl Matrix {
     /// Every cell.
     pub fn all(&self) -> Vec<Cell> {
         self.cells.iter().filter_map(|cell| cell.cell().ok()).collect()
+    }
+
+    /// What does not hold yet on a cell.
+    pub fn defects(&self, tier: Tier, cell: &Cell) -> Vec<KnownDefect> {
+        let of_cell = |defect: &&KnownDefect| {
+            defect.tier == tier.name()
+                && defect.backend == cell.backend
+                && defect.bootloader == cell.bootloader
+                && defect.format == cell.format.name()
+        };
+        self.known_defects.iter().filter(of_cell).cloned().collect()
     }
 
     /// In which runs a cell's virtual machines are started.

@@ -17,7 +17,7 @@ mod report;
 mod single;
 
 pub use execute::execute;
-pub use matrix::{Ci, Matrix, MatrixCell};
+pub use matrix::{Ci, KnownDefect, Matrix, MatrixCell};
 pub use options::Options;
 pub use plan::{Plan, Unit};
 pub use report::{CaseReport, CellReport, Outcome, Report};

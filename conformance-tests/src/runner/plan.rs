@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use anyhow::{Result, ensure};
 
-use super::{Ci, Factories, Matrix, Options};
+use super::{Ci, Factories, KnownDefect, Matrix, Options};
 use crate::suite::{Case, Cell, Setting, Tier, WorldFactory, all_cases, fakes, loops};
 
 /// Cases that run one after the other: on one machine, or a single one.
@@ -16,6 +16,8 @@ pub struct Unit {
     pub cell: Cell,
     /// In this order.
     pub cases: Vec<Case>,
+    /// Of these, what is known not to hold yet.
+    pub known: Vec<KnownDefect>,
 }
 
 /// What is to be run.
@@ -42,7 +44,9 @@ impl Plan {
         for tier in options.tiers() {
             for factory in factories.iter().filter(|factory| factory.tier() == tier) {
                 for cell in cells(tier, options, matrix) {
-                    units.extend(split(factory, &cell, &pinned(tier, &cell, &cases, options, matrix)));
+                    let cases = pinned(tier, &cell, &cases, options, matrix);
+                    let known = matrix.map(|matrix| matrix.defects(tier, &cell)).unwrap_or_default();
+                    units.extend(split(factory, &cell, &cases, &known));
                 }
             }
         }
@@ -85,8 +89,13 @@ fn pinned(tier: Tier, cell: &Cell, cases: &[Case], options: &Options, matrix: Op
 }
 
 /// One unit for each case, or, where machines are shared, one for all cases that can share.
-fn split(factory: &Arc<dyn WorldFactory>, cell: &Cell, cases: &[Case]) -> Vec<Unit> {
-    let unit = |cases: Vec<Case>| Unit { factory: Arc::clone(factory), cell: cell.clone(), cases };
+fn split(factory: &Arc<dyn WorldFactory>, cell: &Cell, cases: &[Case], known: &[KnownDefect]) -> Vec<Unit> {
+    let unit = |cases: Vec<Case>| Unit {
+        factory: Arc::clone(factory),
+        cell: cell.clone(),
+        cases,
+        known: known.to_vec(),
+    };
     let shares = |case: &&Case| factory.shares_machines() && case.setting == Setting::Running;
     let one_machine: Vec<_> = cases.iter().filter(shares).copied().collect();
     let alone = cases.iter().filter(|case| !shares(case)).map(|case| unit(vec![*case]));

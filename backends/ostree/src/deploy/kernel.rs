@@ -60,9 +60,10 @@ pub(crate) fn deployable(
     }
     let version = version_for(files, kver.as_deref())?;
     let uki = files.checksum(&kernel.path)?.ok_or_else(|| Error::internal("a UKI went away"))?;
+    let there = |path: &str| files.is_folder(path).unwrap_or_default();
     let what = || "commit the image with its UKI as a kernel".to_owned();
     let transaction = repo.auto_transaction(Cancellable::NONE).or_kind(ErrorKind::Io, what)?;
-    let made = with_kernel(repo, commit, &version, &uki).or_kind(ErrorKind::Io, what)?;
+    let made = with_kernel(repo, commit, &version, &uki, there).or_kind(ErrorKind::Io, what)?;
     transaction.commit(Cancellable::NONE).or_kind(ErrorKind::Io, what)?;
     Ok(made)
 }
@@ -83,15 +84,19 @@ fn with_kernel(
     commit: &str,
     version: &str,
     uki: &str,
+    there: impl Fn(&str) -> bool,
 ) -> std::result::Result<String, glib::Error> {
     let tree = ostree::MutableTree::from_commit(repo, commit)?;
     let mut folder = tree;
     let top = folder.clone();
+    let mut path = String::new();
     for name in MODULES.split('/').chain([version]) {
-        let meta = folder.metadata_checksum();
+        path = if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
+        let above = folder.metadata_checksum();
         folder = folder.ensure_dir(name)?;
-        if folder.metadata_checksum().is_empty() {
-            folder.set_metadata_checksum(&meta);
+        // A folder that is new has no metadata yet, and must not be asked for it.
+        if !there(&path) {
+            folder.set_metadata_checksum(&above);
         }
     }
     folder.replace_file(KERNEL, uki)?;

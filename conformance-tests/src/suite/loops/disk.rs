@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
@@ -11,6 +12,8 @@ use crate::host;
 
 /// Sparse: what a case does not write takes no memory.
 const ROOT_SIZE: u64 = 512 << 20;
+/// How long a program may take to start.
+const BUSY: Duration = Duration::from_secs(10);
 /// Little, so that it can be filled.
 const ESP_SIZE: u64 = 24 << 20;
 
@@ -81,6 +84,20 @@ impl LoopDisk {
         host::run(tmpfs.args(["-t", "tmpfs", "-o", &memory, "esp"]).arg(self.esp())).map(drop)
     }
 
+    /// A program that another thread is starting holds every descriptor of this process until it is on its own: waits for that.
+    fn unmount_root(&self) -> Result<()> {
+        let deadline = Instant::now() + BUSY;
+        loop {
+            let unmounted = host::run(host::command("umount").arg(self.sysroot()));
+            match unmounted {
+                Err(error) if error.to_string().contains("busy") && Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                other => return other.map(drop),
+            }
+        }
+    }
+
     /// Copies both to a new folder. Nothing may hold a file open.
     ///
     /// # Errors
@@ -89,7 +106,7 @@ impl LoopDisk {
         let copy = tempfile::Builder::new().prefix("bootwright-suite-").tempdir_in(scratch())?;
         std::fs::create_dir(copy.path().join("esp"))?;
         copy_all(&self.esp(), &copy.path().join("esp"))?;
-        host::run(host::command("umount").arg(self.sysroot()))?;
+        self.unmount_root()?;
         copy_sparse(&self.image("root"), &copy.path().join("root.img"))?;
         self.mount()?;
         Ok(copy)
@@ -105,7 +122,7 @@ impl LoopDisk {
             if path.is_dir() { std::fs::remove_dir_all(path)? } else { std::fs::remove_file(path)? }
         }
         copy_all(&copy.join("esp"), &self.esp())?;
-        host::run(host::command("umount").arg(self.sysroot()))?;
+        self.unmount_root()?;
         copy_sparse(&copy.join("root.img"), &self.image("root"))?;
         self.mount()
     }

@@ -13,8 +13,9 @@ use bootwright_core::{
     wrap,
 };
 
+use super::loader_files;
 use crate::{
-    images::{BlobStore, Entry, OciLayoutWriter},
+    images::{BlobStore, Entry, Layer, OciLayoutWriter, write_layer},
     suite::{Channel, Defect, Health, TestImage},
     system::KernelFormat,
 };
@@ -31,17 +32,22 @@ pub const KERNEL_SIZE: usize = 1 << 20;
 pub struct ImageMaker {
     folder: PathBuf,
     store: BlobStore,
+    /// A layer that all images share.
+    parts: Option<Layer>,
 }
 
 impl ImageMaker {
-    /// Works in this folder.
+    /// Works in this folder, for images that this bootloader starts.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn new(folder: &Path) -> Result<Self> {
+    pub fn new(folder: &Path, bootloader: &str) -> Result<Self> {
         let folder = folder.join("images");
         std::fs::create_dir_all(&folder)?;
-        Ok(Self { store: BlobStore::open(folder.join("blobs"))?, folder })
+        let store = BlobStore::open(folder.join("blobs"))?;
+        let parts = loader_files::for_bootloader(bootloader)?;
+        let parts = if parts.is_empty() { None } else { Some(write_layer(parts, &store)?) };
+        Ok(Self { folder, store, parts })
     }
 
     /// What names the image of a channel.
@@ -78,8 +84,9 @@ impl ImageMaker {
     }
 
     fn writer(&self, image: &TestImage) -> OciLayoutWriter {
-        let writer = OciLayoutWriter::new(&self.store)
-            .label("org.opencontainers.image.version", &image.version.to_string());
+        let writer = OciLayoutWriter::new(&self.store);
+        let writer = self.parts.iter().fold(writer, |writer, parts| writer.layer(parts.clone()));
+        let writer = writer.label("org.opencontainers.image.version", &image.version.to_string());
         if image.defect == Some(Defect::WrongArchitecture) { writer.architecture("s390x") } else { writer }
     }
 

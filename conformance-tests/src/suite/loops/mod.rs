@@ -6,6 +6,7 @@
 mod disk;
 mod factory;
 mod images;
+mod loader_files;
 mod snapshot;
 mod world;
 

@@ -109,7 +109,7 @@ impl LoopWorld {
     ) -> Result<Self> {
         let verity = verity(backend);
         let disk = LoopDisk::make(&(backend.mkfs_args)("ext4", verity))?;
-        let images = ImageMaker::new(disk.scratch())?;
+        let images = ImageMaker::new(disk.scratch(), loader.name)?;
         let mut world = Self {
             cell,
             backend,
@@ -133,10 +133,15 @@ impl LoopWorld {
         Ok(Root::open(self.disk.sysroot(), self.faults.clone())?)
     }
 
+    fn running_root(&self) -> Result<Option<Root>> {
+        let root = self.now.as_ref().and_then(|now| now.live.root.as_ref());
+        Ok(root.map(|root| Root::open(root, self.faults.clone())).transpose()?)
+    }
+
     fn backend_context(&self, sealing: Sealing) -> Result<BackendContext> {
         Ok(BackendContext {
             sysroot: self.sysroot()?,
-            running_root: None,
+            running_root: self.running_root()?,
             stateroot: Stateroot::default(),
             verity: self.verity,
             sealing,
@@ -199,6 +204,10 @@ impl LoopWorld {
         let chosen = firmware::start(&self.as_seen())?;
         let cmdline = chosen.entry.cmdline.clone();
         let live = live_root(&self.disk.sysroot(), &cmdline).with_context(|| format!("boot {chosen:#?}"))?;
+        if let Some(root) = &live.root {
+            // What a running system would have mounted there.
+            std::fs::write(root.join("proc/cmdline"), &cmdline)?;
+        }
         let booted = self.open_backend()?.booted(&KernelCmdline::parse_lossy(&cmdline)).await?;
         let id = booted.with_context(|| format!("the backend does not recognise {cmdline:?}"))?;
         self.now = Some(Now { id, cmdline, live });
@@ -230,7 +239,9 @@ impl LoopWorld {
     }
 
     async fn menu_entry_of(&self, version: Version) -> Result<MenuEntry> {
-        let backend = self.open_backend()?;
+        // By the command line alone, whatever runs now.
+        let context = BackendContext { running_root: None, ..self.backend_context(Sealing::Now)? };
+        let backend = wrap::open_backend(self.backend, context)?;
         for entry in firmware::menu(&self.as_seen())?.into_iter().filter(|entry| !entry.foreign) {
             let id = backend.booted(&KernelCmdline::parse_lossy(&entry.cmdline)).await?;
             let Some(id) = id else { continue };
@@ -251,7 +262,10 @@ impl LoopWorld {
                 let path = entry?.path();
                 let found = path.symlink_metadata()?;
                 if found.is_dir() {
-                    left.push(path);
+                    // A file that is in a deployment's folder as well is deleted from the store, not from there.
+                    if path.file_name().is_none_or(|name| name != "deploy") {
+                        left.push(path);
+                    }
                 } else if found.is_file() && found.len() >= wanted.len() as u64 {
                     let bytes = oracle::read_file(&path).unwrap_or_default();
                     if let Some(at) = bytes.windows(wanted.len()).position(|window| window == wanted) {

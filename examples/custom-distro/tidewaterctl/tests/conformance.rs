@@ -40,7 +40,7 @@ inventory::submit! { EarlyBoot { argument: "tide.image", find: early_boot } }
 fn early_boot(sysroot: &Path, image: &str) -> anyhow::Result<LiveRoot> {
     let deployment = sysroot.join("tide/deploy").join(image);
     let image = sysroot.join(format!("tide/squashfs/{image}.squashfs"));
-    let found = LiveRoot { etc: deployment.join("etc"), var: deployment.join("var") };
+    let found = LiveRoot { etc: deployment.join("etc"), var: deployment.join("var"), root: None };
     for path in [&image, &found.etc, &found.var] {
         anyhow::ensure!(path.exists(), "{} is missing", path.display());
     }
