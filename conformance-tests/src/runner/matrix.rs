@@ -14,6 +14,8 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ci {
+    /// Nothing: it is booted when somebody asks for it.
+    OnDemand,
     /// Installed, booted, upgraded, rolled back.
     Short,
     /// Every case.

@@ -84,7 +84,11 @@ const SHORT_LIFE: &str = "rollback::previous_deployment_becomes_default";
 /// The cases of a cell: all, unless the run is that of each change and the matrix pins a short life.
 fn pinned(tier: Tier, cell: &Cell, cases: &[Case], options: &Options, matrix: Option<&Matrix>) -> Vec<Case> {
     let length = matrix.filter(|_| options.ci && tier == Tier::Vm).and_then(|matrix| matrix.ci(cell));
-    let wanted = |case: &&Case| length != Some(Ci::Short) || case.name == SHORT_LIFE;
+    let wanted = |case: &&Case| match length {
+        Some(Ci::OnDemand) => false,
+        Some(Ci::Short) => case.name == SHORT_LIFE,
+        Some(Ci::Full) | None => true,
+    };
     cases.iter().filter(wanted).copied().collect()
 }
 
