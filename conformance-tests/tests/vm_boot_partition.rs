@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use bootwright_conformance::{
-    images::Cache,
+    images::{Cache, Edits, Entry, OciImage, derive},
     lifecycle::{Cell, Guest, Installation, Site, install},
     system::{KernelFormat, Systems},
     vm::{Disk, Vm},
@@ -17,6 +17,12 @@ fn check(condition: bool, what: &str) -> Result<()> {
     Ok(())
 }
 
+/// With a boot partition, systemd mounts that at `/boot`, and the ESP at `/efi`, which an image must have then.
+fn with_efi(systems: &Systems, version: &str) -> Result<OciImage> {
+    let image = systems.image(version, KernelFormat::Split)?;
+    derive(&image, &Edits::new(version).entry(Entry::directory("/efi", 0o755)), systems.cache())
+}
+
 fn start(installation: &Installation, site: &Site) -> Result<Guest> {
     let builder = Vm::builder("grub").disk(Disk::overlay(&installation.disk));
     Guest::attach(builder.folder(IMAGES, site.folder()).start()?)
@@ -26,7 +32,7 @@ fn life(options: &[&str]) -> Result<()> {
     let format = KernelFormat::Split;
     let cell = Cell::new("composefs", "grub2", format);
     let systems = Systems::new(Cache::in_target_dir()?)?;
-    let (one, two) = (systems.image("v1", format)?, systems.image("v2", format)?);
+    let (one, two) = (with_efi(&systems, "v1")?, with_efi(&systems, "v2")?);
     let scratch = tempfile::tempdir_in("/var/tmp")?;
     let site = Site::make(&scratch.path().join("site"), &[("v1", &one), ("v2", &two)])?;
     let disk = scratch.path().join("disk.img");
