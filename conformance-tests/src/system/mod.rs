@@ -68,6 +68,15 @@ impl KernelFormat {
             Self::Unified => "unified",
         }
     }
+
+    /// The one that this is not.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Split => Self::Unified,
+            Self::Unified => Self::Split,
+        }
+    }
 }
 
 /// Makes images of the system under test.

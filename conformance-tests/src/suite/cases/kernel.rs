@@ -71,12 +71,8 @@ async fn images_change(world: &mut dyn World) -> CaseResult {
 
 async fn format_changes(world: &mut dyn World) -> CaseResult {
     let own = world.cell().format;
-    let other = match own {
-        KernelFormat::Split => KernelFormat::Unified,
-        KernelFormat::Unified => KernelFormat::Split,
-    };
     let before = world.running().await?.version;
-    let changed = next_image(world).format(other);
+    let changed = next_image(world).format(own.other());
     upgrade_to(world, &changed).await?;
     entries_if_seen(world).await?;
     world.rollback().await?;

@@ -11,6 +11,7 @@ mod foreign;
 mod install;
 mod integrity;
 mod kernel;
+mod life;
 mod rollback;
 mod space;
 mod staging;
@@ -41,6 +42,7 @@ pub(crate) use case;
 pub fn all_cases() -> Vec<Case> {
     [
         install::CASES,
+        life::CASES,
         boot::CASES,
         upgrade::CASES,
         staging::CASES,

@@ -146,8 +146,17 @@ pub async fn entries_if_seen(world: &mut dyn World) -> anyhow::Result<Option<Vec
 pub async fn whole_entries(world: &mut dyn World) -> anyhow::Result<Vec<SeenEntry>> {
     let mut ours = world.entries().await?;
     ours.retain(|entry| !entry.foreign);
-    ensure!(!ours.is_empty(), "there is no boot entry");
-    let broken: Vec<_> = ours.iter().filter(|entry| entry.problem.is_some()).collect();
-    ensure!(broken.is_empty(), "published entries are not whole: {broken:#?}");
+    all_whole(&ours)?;
     Ok(ours)
+}
+
+/// Checks that there is an entry of ours, and that none of these lacks anything.
+///
+/// # Errors
+/// What is missing.
+pub fn all_whole(entries: &[SeenEntry]) -> anyhow::Result<()> {
+    ensure!(entries.iter().any(|entry| !entry.foreign), "there is no boot entry: {entries:#?}");
+    let broken: Vec<_> = entries.iter().filter(|entry| entry.problem.is_some()).collect();
+    ensure!(broken.is_empty(), "published entries are not whole: {broken:#?}");
+    Ok(())
 }

@@ -3,6 +3,7 @@
 //! The host's program installs; everything else is done by the guest's own, through the agent. Images that a case makes while the
 //! machine runs reach it by a disk that the host writes while they run.
 
+mod eyes;
 mod factory;
 mod fingerprint;
 mod images;

@@ -6,6 +6,8 @@ use crate::lifecycle::Guest;
 
 const FINGERPRINT: &str = include_str!("scripts/fingerprint.sh");
 const STORED_OBJECT: &str = include_str!("scripts/stored-object.sh");
+const BOOT_FILES: &str = include_str!("scripts/boot-files.sh");
+const BRING: &str = include_str!("scripts/bring.sh");
 
 /// Runs a script with arguments, and returns what it prints.
 fn run(guest: &mut Guest, script: &str, arguments: &str) -> Result<String> {
@@ -18,6 +20,22 @@ fn run(guest: &mut Guest, script: &str, arguments: &str) -> Result<String> {
 /// When the script does not succeed.
 pub fn fingerprint(guest: &mut Guest) -> Result<String> {
     run(guest, FINGERPRINT, "")
+}
+
+/// Writes everything that firmware and loaders read to a disk; returns the partition GUID of the ESP.
+///
+/// # Errors
+/// When the script does not succeed.
+pub fn boot_files(guest: &mut Guest, device: &str) -> Result<String> {
+    run(guest, BOOT_FILES, device)
+}
+
+/// Puts boot files and variables from a folder of the guest where they belong.
+///
+/// # Errors
+/// When the script does not succeed.
+pub fn bring(guest: &mut Guest, folder: &str) -> Result<()> {
+    run(guest, BRING, folder).map(drop)
 }
 
 /// The file of the store that holds the content of `path`.

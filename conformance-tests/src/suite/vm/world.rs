@@ -19,11 +19,17 @@ use bootwright_core::{
     registry,
 };
 
-use super::{fingerprint, images, look, mailbox, mailbox::Mailbox, scripts, status};
+use super::{
+    eyes::{Eyes, Look},
+    fingerprint, images, look, mailbox,
+    mailbox::Mailbox,
+    scripts, status,
+};
 use crate::{
     host,
     images::OciImage,
     lifecycle::{COMMAND, DISK_SIZE, Guest, retagged},
+    oracle::{MenuEntry, firmware},
     suite::{
         Cell, Channel, Damage, Defect, Demand, Fingerprint, Firmware, FsckFindings, InstallOptions, Missing,
         Offer, PluginCall, Property, Result, Running, SeenEntry, SystemStatus, TestImage, Tier, Trouble,
@@ -36,8 +42,14 @@ use crate::{
 /// Where the guest has the images of a channel.
 const IMAGES: &str = "/var/lib/images";
 /// What this tier can do beyond the ordinary.
-const PROPERTIES: &[Property] =
-    &[Property::Damage, Property::Fingerprints, Property::FailingBoots, Property::DamagedLayers];
+const PROPERTIES: &[Property] = &[
+    Property::BootMenus,
+    Property::Damage,
+    Property::DamagedLayers,
+    Property::FailingBoots,
+    Property::Fingerprints,
+    Property::ForeignEntries,
+];
 
 /// One machine.
 pub struct VmWorld {
@@ -47,6 +59,7 @@ pub struct VmWorld {
     shared_layers: BTreeSet<String>,
     folder: tempfile::TempDir,
     mailbox: Mailbox,
+    eyes: Eyes,
     guest: Option<Guest>,
     next: u32,
     published: BTreeMap<Channel, (OciImage, Option<Defect>)>,
@@ -75,8 +88,20 @@ impl VmWorld {
         std::fs::create_dir_all(&parent)?;
         let folder = tempfile::Builder::new().prefix("world-").tempdir_in(parent)?;
         let mailbox = Mailbox::make(folder.path().join("mailbox.img"))?;
+        let eyes = Eyes::make(folder.path().join("eyes.img"))?;
         let (published, unsent) = (BTreeMap::new(), BTreeSet::new());
-        Ok(Self { cell, systems, shared_layers, folder, mailbox, guest: None, next: 1, published, unsent })
+        Ok(Self {
+            cell,
+            systems,
+            shared_layers,
+            folder,
+            mailbox,
+            eyes,
+            guest: None,
+            next: 1,
+            published,
+            unsent,
+        })
     }
 
     fn disk(&self) -> PathBuf {
@@ -150,11 +175,16 @@ impl VmWorld {
         Ok(status::parse(&output.stdout_text())?)
     }
 
+    fn look_at_boot_files(&mut self) -> anyhow::Result<Look> {
+        let guest = self.guest.as_mut().context("the machine was never switched on")?;
+        self.eyes.look(guest)
+    }
+
     fn switch_on(&mut self) -> Result<Running> {
         if self.guest.is_none() {
             let builder = Vm::builder(&self.cell.to_string()).disk(Disk::raw(self.disk()));
             let builder = if self.cell.firmware == Firmware::Bios { builder.bios() } else { builder };
-            self.guest = Some(Guest::bare(builder.disk(self.mailbox.disk()).build()?));
+            self.guest = Some(Guest::bare(builder.disk(self.mailbox.disk()).disk(self.eyes.disk()).build()?));
         }
         self.guest()?.vm().power_on()?;
         self.guest()?.booted()?;
@@ -353,11 +383,16 @@ impl World for VmWorld {
     }
 
     async fn entries(&mut self) -> Result<Vec<SeenEntry>> {
-        missing(Property::BootMenus)
+        let look = self.look_at_boot_files()?;
+        Ok(firmware::menu(&look.disk())?.iter().map(MenuEntry::seen).collect())
     }
 
     async fn add_foreign_entry(&mut self) -> Result<String> {
-        missing(Property::ForeignEntries)
+        let look = self.look_at_boot_files()?;
+        let loader = firmware::loader(&look.disk()).context("a loader on the disk")?;
+        let guest = self.guest.as_mut().context("the machine was never switched on")?;
+        let added = look.change(guest, &self.mailbox, loader.add_foreign)?;
+        added.ok_or_else(|| Trouble::Missing(Missing(format!("foreign entries for {}", loader.name))))
     }
 
     async fn fingerprint(&mut self) -> Result<Fingerprint> {

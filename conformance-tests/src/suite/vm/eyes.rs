@@ -1,0 +1,179 @@
+//! What firmware and loader would read on a running machine, brought to the host for the [`oracle`](crate::oracle), and changed as other
+//! systems on the same machine change it.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::{mailbox::Mailbox, scripts};
+use crate::{
+    lifecycle::Guest,
+    oracle::{self, Variables},
+    vm::Disk,
+};
+
+/// Size in bytes; sparse on the host. An ESP takes 512 MiB at most.
+const SIZE: u64 = 1 << 30;
+/// Attributes of boot variables: non-volatile, for boot and run time (UEFI specification, section 8.2.1).
+const ATTRIBUTES: [u8; 4] = [7, 0, 0, 0];
+/// Where files for the guest arrive.
+const ARRIVED: &str = "/run/bootwright-suite-arrived";
+
+/// A disk that the guest writes and the host reads.
+#[derive(Debug)]
+pub struct Eyes {
+    file: PathBuf,
+}
+
+/// Boot files and variables of a moment.
+#[derive(Debug)]
+pub struct Look {
+    folder: tempfile::TempDir,
+    variables: Variables,
+    esp_guid: [u8; 16],
+}
+
+impl Eyes {
+    /// Makes the disk.
+    ///
+    /// # Errors
+    /// When the file cannot be made.
+    pub fn make(file: PathBuf) -> Result<Self> {
+        File::create(&file).and_then(|made| made.set_len(SIZE)).context("make the disk for looking")?;
+        Ok(Self { file })
+    }
+
+    /// To be attached as the third disk of the machine: [`Eyes::DEVICE`].
+    pub fn disk(&self) -> Disk {
+        Disk::raw(&self.file)
+    }
+
+    /// Where the guest finds it.
+    const DEVICE: &'static str = "/dev/disk/by-id/virtio-disk2";
+
+    /// Takes a look.
+    ///
+    /// # Errors
+    /// When the guest does not answer, or what it wrote is no archive.
+    pub fn look(&self, guest: &mut Guest) -> Result<Look> {
+        let guid = scripts::boot_files(guest, Self::DEVICE)?;
+        let folder = tempfile::tempdir_in(self.file.parent().context("a folder")?)?;
+        let mut archive = tar::Archive::new(File::open(&self.file)?);
+        archive.set_preserve_mtime(false);
+        archive.unpack(folder.path()).context("unpack the boot files of the machine")?;
+        let variables = read_variables(&folder.path().join("variables"))?;
+        Ok(Look { folder, variables, esp_guid: parse_guid(&guid)? })
+    }
+}
+
+impl Look {
+    /// For the oracle.
+    pub fn disk(&self) -> oracle::Disk {
+        let (esp, sysroot) = (self.folder.path().join("esp"), self.folder.path().join("root"));
+        oracle::Disk { esp, sysroot, esp_guid: self.esp_guid, variables: self.variables.clone() }
+    }
+
+    /// Changes the machine as `change` changes the copy on the host: files of the ESP, and variables.
+    ///
+    /// # Errors
+    /// When the change fails, or the guest cannot take it over.
+    pub fn change<T>(
+        &self,
+        guest: &mut Guest,
+        mailbox: &Mailbox,
+        change: impl FnOnce(&oracle::Disk) -> Result<T>,
+    ) -> Result<T> {
+        let disk = self.disk();
+        let (files, variables) = (contents(&disk.esp)?, disk.variables.all());
+        let result = change(&disk)?;
+        let changed = contents(&disk.esp)?.into_iter().filter(|(path, text)| files.get(path) != Some(text));
+        let set = disk.variables.all().into_iter().filter(|(name, value)| variables.get(name) != Some(value));
+        mailbox.send(guest, ARRIVED, |tar| {
+            for (path, text) in changed {
+                append(tar, &Path::new("esp").join(path), &text)?;
+            }
+            for ((vendor, name), value) in set {
+                let bytes = [ATTRIBUTES.as_slice(), &value].concat();
+                append(tar, &Path::new("variables").join(format!("{name}-{vendor}")), &bytes)?;
+            }
+            Ok(())
+        })?;
+        scripts::bring(guest, ARRIVED)?;
+        Ok(result)
+    }
+}
+
+fn append(tar: &mut tar::Builder<&mut File>, path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut header = tar::Header::new_gnu();
+    header.set_size(bytes.len() as u64);
+    header.set_mode(0o644);
+    Ok(tar.append_data(&mut header, path, bytes)?)
+}
+
+/// Small files below a folder, by path: what a fixture writes is small, and kernels need no comparing.
+fn contents(folder: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
+    const SMALL: u64 = 1 << 20;
+    let mut found = BTreeMap::new();
+    let mut left = vec![folder.to_owned()];
+    while let Some(next) = left.pop() {
+        for entry in std::fs::read_dir(&next)? {
+            let path = entry?.path();
+            let metadata = path.symlink_metadata()?;
+            if metadata.is_dir() {
+                left.push(path);
+            } else if metadata.len() <= SMALL {
+                found.insert(path.strip_prefix(folder)?.to_owned(), std::fs::read(&path)?);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Files of efivarfs: `<name>-<vendor>`, four bytes of attributes and the value.
+fn read_variables(folder: &Path) -> Result<Variables> {
+    let variables = Variables::default();
+    let Ok(entries) = std::fs::read_dir(folder) else { return Ok(variables) };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let parts = name.len().checked_sub(37).and_then(|at| name.split_at_checked(at));
+        let Some((name, vendor)) = parts else { continue };
+        let bytes = std::fs::read(entry.path())?;
+        let value = bytes.get(4..).map(<[u8]>::to_vec);
+        variables.set(vendor.trim_start_matches('-'), name, value);
+    }
+    Ok(variables)
+}
+
+/// As the partition table stores it: the first three groups with the lowest byte first (UEFI specification, appendix A).
+fn parse_guid(text: &str) -> Result<[u8; 16]> {
+    let bytes = hex::decode(text.trim().replace('-', "")).with_context(|| format!("{text:?} is no GUID"))?;
+    ensure!(bytes.len() == 16, "{text:?} is no GUID");
+    let order = [3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15];
+    Ok(order.map(|place| bytes.get(place).copied().unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_groups_of_a_guid_are_stored_lowest_byte_first() {
+        let bytes = parse_guid("00112233-4455-6677-8899-aabbccddeeff\n").unwrap();
+        assert_eq!(hex::encode(bytes), "33221100554477668899aabbccddeeff");
+        assert!(parse_guid("0011").is_err());
+    }
+
+    #[test]
+    fn a_variable_is_a_file_of_attributes_and_value() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = "BootOrder-8be4df61-93ca-11d2-aa0d-00e098032b8c";
+        std::fs::write(folder.path().join(name), [7, 0, 0, 0, 1, 0]).unwrap();
+        std::fs::write(folder.path().join("short"), [7]).unwrap();
+        assert_eq!(read_variables(folder.path()).unwrap().numbers("BootOrder"), [1]);
+    }
+}
