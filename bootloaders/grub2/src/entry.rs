@@ -96,4 +96,10 @@ impl EntryRecord {
     pub fn tries_left(&self, env: &EnvBlock) -> Option<u32> {
         self.counter.as_ref().and_then(|counter| counter.left(env))
     }
+
+    /// How often it was started, or `None` if it is not being tried.
+    pub fn tries_done(&self, env: &EnvBlock) -> Option<u32> {
+        let counter = self.counter.as_ref()?;
+        Some(counter.tries.saturating_sub(counter.left(env)?))
+    }
 }

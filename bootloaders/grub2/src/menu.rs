@@ -97,6 +97,7 @@ fn published(context: &BootContext, menu: &Menu, entry: &EntryRecord) -> Publish
         version: entry.version.clone(),
         cmdline: Some(entry.cmdline.clone()),
         tries_left: entry.tries_left(&menu.env),
+        tries_done: entry.tries_done(&menu.env),
         problem: problem(context, menu, entry),
     }
 }

@@ -46,6 +46,7 @@ fn published(root: &Root, found: &Found) -> PublishedEntry {
         version: entry.version.clone(),
         cmdline,
         tries_left: found.item.name.tries.map(|tries| tries.left),
+        tries_done: found.item.name.tries.map(|tries| tries.done),
         problem: found.problem.clone().or(unreadable),
     }
 }

@@ -59,6 +59,8 @@ fn published(esp: &Root, seen: &Seen, listed: &Listed) -> Result<PublishedEntry>
         version,
         cmdline,
         tries_left: listed.tries_left,
+        // `BootNext` is good for one boot.
+        tries_done: listed.tries_left.map(|left| 1_u32.saturating_sub(left)),
         problem: listed.problem.clone().or(unreadable),
     })
 }

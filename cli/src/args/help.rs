@@ -36,6 +36,8 @@ Example:
 const UPGRADE: &str = "\
 The running system is not touched. The new version boots after the next shutdown, and the running one stays as the way back.
 
+An image that did not come up on this machine, or was rolled back, is not staged again until there is another one, or --retry asks for it.
+
 Examples:
   {name} upgrade --check
   {name} upgrade --download-only && … && {name} upgrade --apply
@@ -50,6 +52,7 @@ Example:
 
 const ROLLBACK: &str = "\
 A staged upgrade is dropped. A second rollback before the reboot undoes the first; after it, it leads forward again.
+`upgrade` does not bring back what was rolled back.
 
 Example:
   {name} rollback --apply

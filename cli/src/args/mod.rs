@@ -88,6 +88,7 @@ pub enum Command {
 
 /// Options of `upgrade`.
 #[derive(Debug, Clone, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own on the command line")]
 pub struct UpgradeOptions {
     /// Only look whether there is something new; changes nothing.
     #[arg(long, conflicts_with_all = ["download_only", "apply"])]
@@ -95,6 +96,9 @@ pub struct UpgradeOptions {
     /// Download and prepare, but do not boot it before `upgrade` is run again without this.
     #[arg(long, conflicts_with = "apply")]
     pub download_only: bool,
+    /// Stage it even if it failed its trial on this machine, or was rolled back.
+    #[arg(long, conflicts_with = "check")]
+    pub retry: bool,
     /// Reboot into it at once.
     #[arg(long)]
     pub apply: bool,

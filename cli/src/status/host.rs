@@ -1,7 +1,7 @@
 //! The `org.containers.bootc/v1` document (bootc, "host-v1" schema), with our own facts under the additional key `bootwright`.
 
 use bootwright_core::{
-    engine::{DeploymentStatus, Status},
+    engine::{AbandonReason, Abandoned, DeploymentStatus, Status},
     model::{ImageReference, KernelCmdline},
 };
 use serde::Serialize;
@@ -58,8 +58,25 @@ struct System {
     finalization_missed: bool,
     /// An operation that was interrupted and will be recovered by the next command that writes.
     interrupted: Option<String>,
+    /// Images that lost their trial or were rolled back: an upgrade leaves them out.
+    abandoned: Vec<Left>,
     /// Boot entries that belong to somebody else.
     foreign_entries: Vec<String>,
+}
+
+/// An image that this machine left.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Left {
+    deployment_id: String,
+    image_digest: String,
+    version: Option<String>,
+    /// When that was noticed.
+    timestamp: String,
+    /// `failedTrial` or `rolledBack`.
+    reason: &'static str,
+    /// The same for people.
+    message: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -144,7 +161,22 @@ fn system(status: &Status) -> System {
         default: status.default.as_ref().map(ToString::to_string),
         finalization_missed: status.finalization_missed,
         interrupted: status.interrupted.as_ref().map(|intent| intent.operation.clone()),
+        abandoned: status.abandoned.iter().map(left).collect(),
         foreign_entries: status.foreign.clone(),
+    }
+}
+
+fn left(one: &Abandoned) -> Left {
+    Left {
+        deployment_id: one.deployment.to_string(),
+        image_digest: one.image_digest.to_string(),
+        version: one.version.clone(),
+        timestamp: one.when.clone(),
+        reason: match one.reason {
+            AbandonReason::FailedTrial { .. } => "failedTrial",
+            AbandonReason::RolledBack => "rolledBack",
+        },
+        message: one.reason.to_string(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Both forms, from made-up systems.
 
 use bootwright_core::{
-    engine::{DeploymentRecord, DeploymentStatus, Status, SystemRecord},
+    engine::{AbandonReason, Abandoned, DeploymentRecord, DeploymentStatus, Status, SystemRecord},
     model::{Deployment, DeploymentId, Digest, EntryId, PinnedImage, PublishedEntry, Stateroot},
 };
 use serde_json::{Value, json};
@@ -33,6 +33,7 @@ fn deployment(id: &str) -> DeploymentStatus {
             version: None,
             cmdline: None,
             tries_left: None,
+            tries_done: None,
             problem: None,
         }),
     }
@@ -122,6 +123,26 @@ fn people_see_exhausted_tries_conflicts_and_missed_shutdowns() {
     let text = text(&status, "bootwright");
     for part in ["none left", "etc/motd", "pinned", "did not finish", "* booted", "1.2, 2026-01-02T03:04:05Z"]
     {
+        assert!(text.contains(part), "{part:?} is not in:\n{text}");
+    }
+}
+
+/// spec: BW-123
+#[test]
+fn what_was_left_is_shown_with_its_reason() {
+    let left = Abandoned {
+        deployment: DeploymentId::new("three").unwrap(),
+        image_digest: Digest::from_sha256([0xcd; 32]),
+        version: Some("1.3".into()),
+        when: "2026-02-03T04:05:06Z".into(),
+        reason: AbandonReason::FailedTrial { tries: Some(3) },
+    };
+    let status = Status { abandoned: vec![left], ..installed() };
+    let shown = &json_of(&status)["status"]["bootwright"]["abandoned"][0];
+    assert_eq!((&shown["reason"], &shown["version"]), (&json!("failedTrial"), &json!("1.3")));
+    assert_eq!(shown["imageDigest"], format!("sha256:{}", "cd".repeat(32)));
+    let text = text(&status, "our-os");
+    for part in ["1.3", "did not reach boot-complete.target in 3 tries", "2026-02-03T04:05:06Z", "--retry"] {
         assert!(text.contains(part), "{part:?} is not in:\n{text}");
     }
 }

@@ -94,6 +94,15 @@ fn attention(out: &mut String, status: &Status, program: &str) {
             intent.operation
         ));
     }
+    for left in &status.abandoned {
+        let version = left.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
+        notes.push(format!(
+            "The image{version} ({}) {} ({}). `{program} upgrade` waits for another one; with --retry it tries this one again.",
+            left.image_digest.short(),
+            left.reason,
+            left.when,
+        ));
+    }
     if !status.foreign.is_empty() {
         notes.push(format!("Boot entries of others, left alone: {}", status.foreign.join(", ")));
     }

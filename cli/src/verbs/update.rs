@@ -20,12 +20,12 @@ pub fn upgrade(context: &Context<'_>, options: &UpgradeOptions) -> Result<()> {
         (false, true) => UpdateMode::DownloadOnly,
         (false, false) => UpdateMode::Stage,
     };
-    update(context, &UpdateRequest { image: None, mode }, options.apply)
+    update(context, &UpdateRequest { image: None, mode, retry: options.retry }, options.apply)
 }
 
 /// `switch`
 pub fn switch(context: &Context<'_>, options: &SwitchOptions) -> Result<()> {
-    let request = UpdateRequest { image: Some(options.image.clone()), mode: UpdateMode::Stage };
+    let request = UpdateRequest { image: Some(options.image.clone()), mode: UpdateMode::Stage, retry: false };
     update(context, &request, options.apply)
 }
 
@@ -45,6 +45,12 @@ fn update(context: &Context<'_>, request: &UpdateRequest, apply: bool) -> Result
 fn describe(outcome: &UpdateOutcome, program: &str) -> String {
     match outcome {
         UpdateOutcome::UpToDate(image) => format!("No change: {} is current.", named(image)),
+        UpdateOutcome::Abandoned(image, left) => format!(
+            "Not staged: {} {} on this machine ({})\n  another image is staged as usual; `{program} upgrade --retry` tries this one again",
+            named(image),
+            left.reason,
+            left.when,
+        ),
         UpdateOutcome::Available(image, cost) => format!(
             "Available: {}\n  to fetch: {} in {} of {} layers",
             named(image),

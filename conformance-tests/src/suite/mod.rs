@@ -29,6 +29,6 @@ pub use cell::{Cell, Firmware, Tier};
 pub use demand::{Demand, Missing, Offer, Property};
 pub use fingerprint::Fingerprint;
 pub use image::{Channel, Defect, Health, TestImage, Version};
-pub use seen::{FsckFindings, Running, SeenEntry, Shown, SystemStatus, Upgraded, is_version};
+pub use seen::{FsckFindings, Left, Running, SeenEntry, Shown, SystemStatus, Upgraded, is_version};
 pub use trouble::{Refusal, Result, Trouble, refused};
 pub use world::{Damage, InstallOptions, PluginCall, UpgradeMode, World, WorldFactory};

@@ -1,7 +1,7 @@
 //! What a world shows: plain data that cases compare.
 
 use bootwright_core::{
-    engine::{DeploymentStatus, Status},
+    engine::{Abandoned, DeploymentStatus, Status},
     model::VerifyReport,
 };
 
@@ -21,6 +21,8 @@ pub struct Running {
 pub enum Upgraded {
     /// Runs, or is staged, already.
     UpToDate,
+    /// This machine left it before; nothing was done.
+    Abandoned,
     /// There is something new; nothing was done.
     Available,
     /// It becomes the default at the next shutdown.
@@ -48,6 +50,15 @@ pub struct Shown {
     pub etc_conflicts: Vec<String>,
 }
 
+/// An image that this machine left, in `status`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Left {
+    /// Its version label.
+    pub version: String,
+    /// Why, in words.
+    pub reason: String,
+}
+
 /// What `status` says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SystemStatus {
@@ -67,6 +78,8 @@ pub struct SystemStatus {
     pub others: Vec<Shown>,
     /// Deployment id of what boots next.
     pub default: Option<String>,
+    /// Images that lost their trial or were rolled back.
+    pub abandoned: Vec<Left>,
     /// Boot entries that belong to somebody else.
     pub foreign: Vec<String>,
     /// The operation that was interrupted and not recovered yet.
@@ -83,6 +96,12 @@ impl SystemStatus {
     /// The deployment of a version, wherever it is.
     pub fn of(&self, version: Version) -> Option<&Shown> {
         self.all().find(|shown| shown.version == version.to_string())
+    }
+
+    /// Why a version was left, if it was.
+    pub fn left(&self, version: Version) -> Option<&str> {
+        let label = version.to_string();
+        self.abandoned.iter().find(|left| left.version == label).map(|left| left.reason.as_str())
     }
 
     /// Version labels of all deployments, sorted, each once.
@@ -114,6 +133,13 @@ impl From<&DeploymentStatus> for Shown {
     }
 }
 
+impl From<&Abandoned> for Left {
+    fn from(abandoned: &Abandoned) -> Self {
+        let version = abandoned.version.clone().unwrap_or_default();
+        Self { version, reason: abandoned.reason.to_string() }
+    }
+}
+
 impl From<Status> for SystemStatus {
     fn from(status: Status) -> Self {
         Self {
@@ -125,6 +151,7 @@ impl From<Status> for SystemStatus {
             finalization_missed: status.finalization_missed,
             others: status.others.iter().map(Shown::from).collect(),
             default: status.default.map(|id| id.to_string()),
+            abandoned: status.abandoned.iter().map(Left::from).collect(),
             foreign: status.foreign,
             interrupted: status.interrupted.map(|intent| intent.operation),
         }

@@ -62,6 +62,8 @@ impl<'a> Run<'a> {
             Step::Prepare => self.prepare().await,
             Step::Stage { hold } => self.stage_record(*hold).await,
             Step::DropStaged => parts.state.set_staged(None),
+            Step::Refresh => self.engine.refresh_for_the_next().await,
+            Step::Settle(keep) => self.settle(keep).await,
             Step::Finalize(target) => self.finalize(target).await,
             Step::InstallLoader(target) => self.install_loader(target).await,
             Step::UpdateLoader(target) => match self.install_loader(target).await {
@@ -72,7 +74,9 @@ impl<'a> Run<'a> {
                 result => result,
             },
             Step::Publish(order) => self.publish(order).await,
+            Step::Abandon(id) => self.engine.record_rollback(id).await,
             Step::Confirm(id) => parts.loader.confirm(id).await,
+            Step::Prove(id) => self.engine.prove(id).await,
             Step::Retain(keep) => self.retain(keep).await,
             Step::Sweep(keep) => parts.loader.sweep(keep).await.map(|removed| self.removed.add(removed)),
         }
@@ -161,8 +165,28 @@ impl<'a> Run<'a> {
         parts.state.set_record(&id, &record)
     }
 
+    /// Too little room for that is no error: what needs the room stays as it is.
+    async fn settle(&mut self, keep: &BTreeSet<DeploymentId>) -> Result<()> {
+        match self.engine.refresh().await {
+            Ok(true) => {
+                self.removed.add(self.engine.parts.loader.sweep(keep).await?);
+                Ok(())
+            }
+            Ok(false) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::NoSpace => {
+                tracing::warn!(%error, "boot entries keep their old root arguments, and old deployments their place");
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Deletes trees, unless an entry could still boot by root arguments that would go with them.
     async fn retain(&mut self, keep: &BTreeSet<DeploymentId>) -> Result<()> {
         let parts = &self.engine.parts;
+        if !self.engine.is_settled().await? {
+            return Ok(());
+        }
         self.removed.add(parts.backend.retain(keep).await?);
         let left: Vec<_> = parts.backend.deployments().await?.into_iter().map(|d| d.id).collect();
         parts.state.prune_records(|id| left.contains(id))
@@ -236,6 +260,9 @@ impl<'a> Run<'a> {
         let (mut entries, mut tree): Addition = (Vec::new(), None);
         for (place, id) in order.iter().enumerate() {
             let existing = boot.entry_of(id).filter(|entry| entry.problem.is_none());
+            // Finalised again although it lost its trial: somebody wants to see it tried again, from the start.
+            let existing =
+                existing.filter(|entry| !(self.starts_again(place) && entry.tries_left == Some(0)));
             let must_look = self.may_have_changed(place);
             let (entry, its_tree) = match existing {
                 Some(entry) if !must_look => (PlannedEntry::Keep(entry.id.clone()), None),
@@ -245,6 +272,10 @@ impl<'a> Run<'a> {
             tree = tree.or(its_tree);
         }
         Ok((BootPlan { generation: boot.generation + 1, entries, one_shot: None }, tree))
+    }
+
+    fn starts_again(&self, place: usize) -> bool {
+        matches!(self.operation, Operation::Finalize) && place == 0
     }
 
     /// A rollback only reorders: it must not depend on the backend. Other plans look whether the arguments of the new default changed;
@@ -324,6 +355,7 @@ impl Engine {
     ) -> Result<Performed> {
         self.recover().await?;
         let observed = self.observe().await?;
+        self.record_lost_trials(&observed)?;
         let steps = super::plan(operation, &observed)?;
         let mut run = Run::new(self, operation, image);
         let result = run.all(&steps).await;
@@ -345,7 +377,9 @@ impl Engine {
             self.refresh().await?;
             if !keep.is_empty() {
                 self.parts.loader.sweep(&keep).await?;
-                self.parts.backend.retain(&keep).await?;
+                if self.is_settled().await? {
+                    self.parts.backend.retain(&keep).await?;
+                }
             }
             let left: Vec<_> = self.parts.backend.deployments().await?.into_iter().map(|d| d.id).collect();
             self.parts.state.prune_records(|id| left.contains(id))?;

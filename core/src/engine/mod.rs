@@ -3,6 +3,7 @@
 //! [`Observed`] is what the disk says; [`plan()`] is pure; [`Engine`] executes with an intent journal. The invariants I1 to I9 of
 //! `docs/spec.md` are the engine's: no plugin can break them by itself, and no plugin is known here by name.
 
+mod abandoned;
 mod compatible;
 mod defaults;
 mod entry;
@@ -18,6 +19,7 @@ mod state;
 mod status;
 mod verbs;
 
+pub use abandoned::{AbandonReason, Abandoned};
 pub use compatible::{ArgumentSources, compatible};
 pub use journal::Intent;
 pub use observe::Observed;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{DeploymentRecord, Engine, StagedRecord};
+use super::{Abandoned, DeploymentRecord, Engine, StagedRecord};
 use crate::{
     error::Result,
     model::{BootState, Deployment, DeploymentId, PublishedEntry},
@@ -21,6 +21,8 @@ pub struct Observed {
     pub boot: BootState,
     /// What becomes the default at the next shutdown.
     pub staged: Option<StagedRecord>,
+    /// Images that this machine left, as recorded; [`Observed::abandoned`] is the whole list.
+    pub recorded: Vec<Abandoned>,
 }
 
 impl Observed {
@@ -81,6 +83,7 @@ impl Engine {
         let mut observed = Observed {
             boot: parts.loader.read().await?,
             staged: parts.state.staged()?,
+            recorded: parts.state.abandoned()?,
             booted: parts.backend.booted(&parts.running_cmdline).await?,
             ..Observed::default()
         };

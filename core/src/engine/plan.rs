@@ -68,8 +68,12 @@ pub enum Step {
         /// Only download.
         hold: bool,
     },
+    /// Remember that somebody rolls back from it.
+    Abandon(DeploymentId),
     /// Forget the staged deployment.
     DropStaged,
+    /// Publish entries again whose root arguments moved, whatever is on trial.
+    Refresh,
     /// Put its `/etc` in place.
     Finalize(Target),
     /// Install loader binaries from its tree.
@@ -80,6 +84,10 @@ pub enum Step {
     Publish(Vec<Target>),
     /// This boot was good.
     Confirm(DeploymentId),
+    /// A boot of the default was good: note it, and forget what was left before it.
+    Prove(DeploymentId),
+    /// Publish entries again whose root arguments moved, and delete those of the old ones, unless a trial is under way.
+    Settle(BTreeSet<DeploymentId>),
     /// Delete deployments that are not in this set.
     Retain(BTreeSet<DeploymentId>),
     /// Delete boot entries and files that are not for this set.
@@ -125,6 +133,8 @@ fn finalize(observed: &Observed) -> Vec<Step> {
     let way_back = observed.booted.as_ref();
     let first: Vec<_> = std::iter::once(&staged.deployment).chain(way_back).collect();
     vec![
+        // No entry may need what a finalisation writes over.
+        Step::Refresh,
         Step::Finalize(Target::Known(staged.deployment.clone())),
         publish(observed.order_with(&first)),
         Step::DropStaged,
@@ -137,7 +147,11 @@ fn after_good_boot(observed: &Observed) -> Vec<Step> {
     if observed.default_deployment() != Some(booted) {
         return Vec::new();
     }
-    let mut steps = clean_up(observed);
+    let mut steps = Vec::new();
+    if observed.proves_something(booted) {
+        steps.push(Step::Prove(booted.clone()));
+    }
+    steps.extend(clean_up(observed));
     steps.push(Step::UpdateLoader(Target::Known(booted.clone())));
     steps
 }
@@ -152,6 +166,7 @@ fn rollback(observed: &Observed) -> Result<Vec<Step>> {
     if observed.staged.is_some() {
         steps.push(Step::DropStaged);
     }
+    steps.extend(observed.left_by_rollback(target).map(Step::Abandon));
     steps.push(publish(observed.order_with(&first)));
     Ok(steps)
 }
@@ -159,7 +174,10 @@ fn rollback(observed: &Observed) -> Result<Vec<Step>> {
 fn clean_up(observed: &Observed) -> Vec<Step> {
     let keep = observed.keep();
     // Entries before trees: at no moment may an entry point to a tree that is gone (invariant I4).
-    if keep.is_empty() { Vec::new() } else { vec![Step::Sweep(keep.clone()), Step::Retain(keep)] }
+    if keep.is_empty() {
+        return Vec::new();
+    }
+    vec![Step::Sweep(keep.clone()), Step::Settle(keep.clone()), Step::Retain(keep)]
 }
 
 fn publish(order: Vec<DeploymentId>) -> Step {

@@ -18,6 +18,8 @@ impl Engine {
             self.tell_backend(&intent).await?;
             self.drop_staged_if_published(&intent)?;
         }
+        // The sweep takes away what shows that a trial was lost.
+        self.record_lost_trials(&self.observe().await?)?;
         self.refresh().await?;
         let keep = self.observe().await?.keep();
         if !keep.is_empty() {

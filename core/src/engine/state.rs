@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::Intent;
+use super::{Abandoned, Intent};
 use crate::{
     error::{Error, ErrorKind, IoContext, Result},
     fs::{ReplaceStyle, Root},
@@ -16,6 +16,7 @@ const LOCK: &str = "lock";
 const SYSTEM: &str = "system.json";
 const STAGED: &str = "staged.json";
 const JOURNAL: &str = "journal.json";
+const ABANDONED: &str = "abandoned.json";
 const RECORDS: &str = "deployments";
 
 /// What was chosen at install and holds for the whole system.
@@ -47,6 +48,9 @@ pub struct DeploymentRecord {
     /// Its image demanded at install that the host's signature policy is more than a formality; so do later images then.
     #[serde(default)]
     pub signature_policy: bool,
+    /// A boot of it was confirmed as good.
+    #[serde(default)]
+    pub proven: bool,
 }
 
 /// A deployment that becomes the default at the next shutdown.
@@ -129,6 +133,16 @@ impl StateStore {
         self.store_or_remove(JOURNAL, intent)
     }
 
+    /// Images that this machine left, oldest first.
+    pub fn abandoned(&self) -> Result<Vec<Abandoned>> {
+        Ok(self.load(ABANDONED)?.unwrap_or_default())
+    }
+
+    /// Replaces the list of images that this machine left.
+    pub fn set_abandoned(&self, list: &[Abandoned]) -> Result<()> {
+        self.store_or_remove(ABANDONED, (!list.is_empty()).then_some(list))
+    }
+
     /// The record of a deployment; an empty one if there is none.
     pub fn record(&self, id: &DeploymentId) -> Result<DeploymentRecord> {
         Ok(self.load(&record_file(id))?.unwrap_or_default())
@@ -159,13 +173,13 @@ impl StateStore {
         })
     }
 
-    fn store<T: Serialize>(&self, file: &str, value: &T) -> Result<()> {
+    fn store<T: Serialize + ?Sized>(&self, file: &str, value: &T) -> Result<()> {
         let json = serde_json::to_vec_pretty(value)
             .map_err(|source| Error::internal(format!("write {file} as JSON")).with_source(source))?;
         self.root.replace(&path(file), &json, ReplaceStyle::Durable)
     }
 
-    fn store_or_remove<T: Serialize>(&self, file: &str, value: Option<&T>) -> Result<()> {
+    fn store_or_remove<T: Serialize + ?Sized>(&self, file: &str, value: Option<&T>) -> Result<()> {
         match value {
             Some(value) => self.store(file, value),
             None => self.remove_durably(&path(file)),

@@ -1,6 +1,6 @@
 //! What a system looks like, for people and programs.
 
-use super::{DeploymentRecord, Engine, Intent, Observed, SystemRecord};
+use super::{Abandoned, DeploymentRecord, Engine, Intent, Observed, SystemRecord};
 use crate::{
     error::Result,
     model::{Deployment, DeploymentId, PublishedEntry},
@@ -38,6 +38,8 @@ pub struct Status {
     pub others: Vec<DeploymentStatus>,
     /// The deployment that boots next if nothing intervenes.
     pub default: Option<DeploymentId>,
+    /// Images that this machine left, oldest first: they lost their trial or were rolled back.
+    pub abandoned: Vec<Abandoned>,
     /// Boot entries that belong to somebody else.
     pub foreign: Vec<String>,
     /// An operation that was interrupted; the next command that writes recovers it.
@@ -72,6 +74,7 @@ fn describe(observed: &Observed, boot_id: &str) -> Status {
         rollback_queued: observed.rollback_queued(),
         others: remaining(observed, &special).iter().filter_map(one).collect(),
         default: observed.default_deployment().cloned(),
+        abandoned: observed.abandoned(),
         foreign: observed.boot.foreign.clone(),
         ..Status::default()
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{
-    DeploymentRecord, Engine, Observed, Operation, StagedRecord, Step, SystemRecord, defaults,
+    Abandoned, DeploymentRecord, Engine, Observed, Operation, StagedRecord, Step, SystemRecord, defaults,
     execute::Performed,
 };
 use crate::{
@@ -53,6 +53,14 @@ pub struct UpdateRequest {
     pub image: Option<ImageReference>,
     /// How far to go.
     pub mode: UpdateMode,
+    /// Also an image that lost its trial here, or was rolled back. Naming one in `image` is to insist on it as well.
+    pub retry: bool,
+}
+
+impl UpdateRequest {
+    fn insists(&self) -> bool {
+        self.retry || self.image.is_some()
+    }
 }
 
 /// What an update found or did.
@@ -60,6 +68,8 @@ pub struct UpdateRequest {
 pub enum UpdateOutcome {
     /// What runs, or is staged, is this image already.
     UpToDate(ImageSummary),
+    /// This machine left the image, and nothing was done: it waits for another one, or for `retry`.
+    Abandoned(ImageSummary, Abandoned),
     /// There is something new (mode `Check`).
     Available(ImageSummary, FetchEstimate),
     /// It waits for the next shutdown, or, with `hold`, for being asked for.
@@ -138,12 +148,7 @@ impl Engine {
     /// `NotFound` if the running system is not one of ours; else whatever a step reports, with nothing changed.
     pub async fn update(&self, request: &UpdateRequest) -> Result<UpdateOutcome> {
         if request.mode == UpdateMode::Check {
-            let image = self.image_request(request, &self.observe().await?).await?;
-            let estimate = self.parts.backend.estimate(&image.summary).await?;
-            if is_current(&image, &self.observe().await?) {
-                return Ok(UpdateOutcome::UpToDate(image.summary));
-            }
-            return Ok(UpdateOutcome::Available(image.summary, estimate));
+            return self.check(request).await;
         }
         let _lock = self.lock().await?;
         self.recover().await?;
@@ -153,10 +158,27 @@ impl Engine {
         if let Some(outcome) = self.nothing_to_fetch(&image, &observed, hold)? {
             return Ok(outcome);
         }
+        if let Some(outcome) = left_before(request, &image, &observed) {
+            return Ok(outcome);
+        }
         self.announce(&image.summary).await?;
         let done = self.perform(&Operation::Update { hold }, Some(&image)).await?;
         let deployment = done.prepared.ok_or_else(|| Error::internal("an update made no deployment"))?;
+        self.forget_abandoned(&image.summary.manifest_digest)?;
         Ok(UpdateOutcome::Staged { deployment, image: image.summary, hold })
+    }
+
+    async fn check(&self, request: &UpdateRequest) -> Result<UpdateOutcome> {
+        let observed = self.observe().await?;
+        let image = self.image_request(request, &observed).await?;
+        if is_current(&image, &observed) {
+            return Ok(UpdateOutcome::UpToDate(image.summary));
+        }
+        if let Some(outcome) = left_before(request, &image, &observed) {
+            return Ok(outcome);
+        }
+        let estimate = self.parts.backend.estimate(&image.summary).await?;
+        Ok(UpdateOutcome::Available(image.summary, estimate))
     }
 
     async fn image_request(&self, request: &UpdateRequest, observed: &Observed) -> Result<ImageRequest> {
@@ -299,6 +321,12 @@ fn base_deployment(observed: &Observed) -> Result<&crate::model::Deployment> {
         Error::new(ErrorKind::NotFound, "the running system was not installed by bootwright")
             .with_hint("run this on an installed system, or install one with `bootwright install`")
     })
+}
+
+/// The answer when this machine left the image before, and nobody insists on it.
+fn left_before(request: &UpdateRequest, image: &ImageRequest, observed: &Observed) -> Option<UpdateOutcome> {
+    let left = observed.abandoned_image(&image.summary.manifest_digest).filter(|_| !request.insists())?;
+    Some(UpdateOutcome::Abandoned(image.summary.clone(), left))
 }
 
 /// Whether the newest deployment (staged, or else running) is this very image, followed from the same place.

@@ -61,6 +61,7 @@ pub(super) struct FakeEntry {
     version: Option<String>,
     pub(super) cmdline: KernelCmdline,
     pub(super) tries: Option<u32>,
+    pub(super) started: u32,
     pub(super) kernel: Vec<u8>,
     pub(super) digest: Digest,
 }
@@ -120,6 +121,7 @@ impl FakeLoader {
                 KernelArtifacts::Unified { embedded, .. } => embedded.merged_with(&spec.extra_args),
             },
             tries: spec.tries,
+            started: 0,
             digest: digest_of(&kernel),
             kernel,
         };
@@ -160,6 +162,7 @@ impl Partition {
             version: entry.version.clone(),
             cmdline: Some(entry.cmdline.clone()),
             tries_left: entry.tries,
+            tries_done: entry.tries.map(|_| entry.started),
             problem: entry.kernel.is_empty().then(|| "the kernel is empty".to_owned()),
         })
     }

@@ -134,8 +134,9 @@ impl FakeMachine {
         let mut partition = self.partition.lock().unwrap_or_else(PoisonError::into_inner);
         partition.one_shot = None;
         let entry = chosen.as_ref().and_then(|id| partition.files.get_mut(id));
-        if let Some(tries) = entry.and_then(|entry| entry.tries.as_mut()) {
-            *tries = tries.saturating_sub(1);
+        if let Some(entry) = entry {
+            entry.tries = entry.tries.map(|tries| tries.saturating_sub(1));
+            entry.started += 1;
         }
         let entry = chosen.as_ref().and_then(|id| partition.files.get(id));
         self.running = entry.map(|entry| entry.cmdline.clone()).unwrap_or_default();

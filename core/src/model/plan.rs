@@ -65,6 +65,8 @@ pub struct PublishedEntry {
     pub cmdline: Option<KernelCmdline>,
     /// Whether the loader will still choose it by itself: `Some(0)` tries are exhausted, `None` it is not being tried.
     pub tries_left: Option<u32>,
+    /// How often it was started since it is being tried, if the loader counts that.
+    pub tries_done: Option<u32>,
     /// Why it cannot boot (a missing or damaged file), if something is known to be wrong.
     pub problem: Option<String>,
 }

@@ -161,7 +161,7 @@ async fn switching_follows_the_new_origin_from_then_on() {
     let (mut machine, _one) = installed().await;
     let other = "docker://images/other:latest".parse().unwrap();
     machine.publish_image(&other, FakeImage::bootable("other"));
-    let request = UpdateRequest { image: Some(other.clone()), mode: UpdateMode::Stage };
+    let request = UpdateRequest { image: Some(other.clone()), mode: UpdateMode::Stage, retry: false };
     machine.engine(&Faults::none()).unwrap().update(&request).await.unwrap();
     let booted = reboot(&mut machine).await;
     let status = machine.engine(&Faults::none()).unwrap().status().await.unwrap();

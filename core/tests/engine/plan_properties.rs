@@ -41,6 +41,7 @@ fn entry(n: u8, broken: bool) -> PublishedEntry {
         version: None,
         cmdline: None,
         tries_left: None,
+        tries_done: None,
         problem: broken.then(|| "broken".to_owned()),
     }
 }
@@ -65,6 +66,7 @@ prop_compose! {
                 ..BootState::default()
             },
             staged: staged.map(|(n, hold)| StagedRecord { deployment: id(n), hold, boot_id: String::new() }),
+            recorded: Vec::new(),
         }
     }
 }

@@ -52,7 +52,7 @@ async fn neither_an_upgrade_nor_a_switch_nor_a_look_gets_around_the_policy() {
     machine.set_policy(policy(folder.path()));
     let engine = machine.engine(&Faults::none()).unwrap();
     for mode in [UpdateMode::Check, UpdateMode::DownloadOnly, UpdateMode::Stage] {
-        let switch = UpdateRequest { image: Some(bad.clone()), mode };
+        let switch = UpdateRequest { image: Some(bad.clone()), mode, retry: false };
         for request in [upgrade(mode), switch] {
             let error = engine.update(&request).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Permission, "{request:?}");
@@ -60,7 +60,7 @@ async fn neither_an_upgrade_nor_a_switch_nor_a_look_gets_around_the_policy() {
     }
     assert_eq!(stored(&machine).await, [one]);
     assert!(engine.status().await.unwrap().staged.is_none());
-    let switch = UpdateRequest { image: Some(good), mode: UpdateMode::Stage };
+    let switch = UpdateRequest { image: Some(good), mode: UpdateMode::Stage, retry: false };
     engine.update(&switch).await.unwrap();
     assert_eq!(stored(&machine).await.len(), 2);
 }

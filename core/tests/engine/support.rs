@@ -33,7 +33,7 @@ pub fn install_request() -> InstallRequest {
 
 /// An update along the origin.
 pub fn upgrade(mode: UpdateMode) -> UpdateRequest {
-    UpdateRequest { image: None, mode }
+    UpdateRequest { image: None, mode, retry: false }
 }
 
 /// A machine that runs version 1.

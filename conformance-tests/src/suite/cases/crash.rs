@@ -4,10 +4,11 @@ use anyhow::{Context as _, ensure};
 
 use super::{
     World, case,
-    steps::{next_image, stage, upgrade, whole_entries, with_way_back},
+    steps::{next_image, reboot_into, stage, upgrade, whole_entries, with_way_back},
 };
 use crate::suite::{
-    Case, CaseResult, Channel, Demand, Property, Result, Tier, Trouble, UpgradeMode, Version,
+    Case, CaseResult, Channel, Demand, Health, Property, Result, Tier, Trouble, UpgradeMode, Version,
+    is_version,
 };
 
 const POINTS: Demand = Demand::Tier(Property::CrashPoints);
@@ -18,10 +19,28 @@ macro_rules! sweep {
     };
 }
 
+/// The same about deployments on trial.
+macro_rules! tried {
+    ($name:literal, [$($spec:literal),*], [$($demand:expr),*], $run:path) => {
+        case!(
+            $name,
+            ["BW-001", "BW-002", "BW-003", "BW-004", "BW-005", $($spec),*],
+            [POINTS, Demand::Loader("boot_counting"), Demand::Tier(Property::FailingBoots), $($demand),*],
+            Own,
+            $run
+        )
+    };
+}
+
+const UNCONFIRMED: Demand = Demand::Tier(Property::UnconfirmedBoots);
+
 pub(super) const CASES: &[Case] = &[
     sweep!("crash::upgrade", during_upgrade),
     sweep!("crash::shutdown", during_shutdown),
     sweep!("crash::first_boot_of_a_new_deployment", during_confirmation),
+    tried!("crash::a_trial_that_fails", ["BW-123"], [], during_a_failing_trial),
+    tried!("crash::shutdown_after_a_failed_trial", ["BW-318", "BW-409"], [], after_a_failed_trial),
+    tried!("crash::shutdown_during_a_trial", ["BW-318"], [UNCONFIRMED], during_a_trial),
     sweep!("crash::rollback", during_rollback),
     sweep!("crash::gc", during_gc),
 ];
@@ -58,6 +77,16 @@ fn points(world: &dyn World, count: u64) -> Vec<u64> {
 
 /// Counts the changes of a verb, then stops before each in turn and looks what is left. Only `may_run` may run after the cut.
 async fn sweep(world: &mut dyn World, verb: Verb, may_run: &[Version]) -> CaseResult {
+    sweep_with(world, verb, may_run, None).await
+}
+
+/// The same; a `failing` version is staged still, or known as what failed.
+async fn sweep_with(
+    world: &mut dyn World,
+    verb: Verb,
+    may_run: &[Version],
+    failing: Option<Version>,
+) -> CaseResult {
     let start = world.checkpoint().await?;
     world.stop_before(None).await?;
     verb.run(world).await.context("without a cut")?;
@@ -71,12 +100,12 @@ async fn sweep(world: &mut dyn World, verb: Verb, may_run: &[Version]) -> CaseRe
             Err(other) => return Err(other.into()),
         }
         let what = format!("{verb:?} stopped before change {point} of {count}");
-        after_the_cut(world, may_run).await.with_context(|| what)?;
+        after_the_cut(world, may_run, failing).await.with_context(|| what)?;
     }
     Ok(())
 }
 
-async fn after_the_cut(world: &mut dyn World, may_run: &[Version]) -> CaseResult {
+async fn after_the_cut(world: &mut dyn World, may_run: &[Version], failing: Option<Version>) -> CaseResult {
     let running = world.power_cut().await.context("boot after the cut")?;
     ensure!(may_run.contains(&running.version), "{} runs, one of {may_run:?} should", running.version);
     whole_entries(world).await?;
@@ -85,6 +114,9 @@ async fn after_the_cut(world: &mut dyn World, may_run: &[Version]) -> CaseResult
     // What the first boot cleaned up must not have been what the second one needs.
     let again = world.power_cut().await.context("second boot after the cut")?;
     ensure!(again == running, "{again:?} runs after a second cut, {running:?} did before");
+    let status = world.status().await?;
+    let lost = |version| !is_version(status.staged.as_ref(), version) && status.left(version).is_none();
+    ensure!(!failing.is_some_and(lost), "what failed is forgotten: {status:#?}");
     // Whatever was left half-done must not be in the way.
     upgrade(world).await.context("the next upgrade")?;
     let status = world.status().await?;
@@ -111,6 +143,37 @@ async fn during_confirmation(world: &mut dyn World) -> CaseResult {
     let (before, now) = with_way_back(world).await?;
     world.rollback().await?;
     sweep(world, Verb::Confirm, &[before, now]).await
+}
+
+/// The new deployment never comes up: the cut is in the shutdown, or where the good one cleans up after it.
+async fn during_a_failing_trial(world: &mut dyn World) -> CaseResult {
+    let (_, now) = with_way_back(world).await?;
+    let bad = next_image(world).health(Health::NeverComesUp);
+    stage(world, &bad).await?;
+    sweep_with(world, Verb::Shutdown, &[now], Some(bad.version)).await
+}
+
+/// What boots meanwhile must not be what the next finalisation writes over.
+async fn after_a_failed_trial(world: &mut dyn World) -> CaseResult {
+    let (_, now) = with_way_back(world).await?;
+    let bad = next_image(world).health(Health::NeverComesUp);
+    stage(world, &bad).await?;
+    reboot_into(world, now).await?;
+    // An entry that led to the new tree instead of its own would not come up either.
+    let next = next_image(world).health(Health::NeverComesUp);
+    stage(world, &next).await?;
+    sweep_with(world, Verb::Shutdown, &[now], Some(next.version)).await
+}
+
+/// Nobody confirmed the boot of the new deployment, and the one after it takes its turn.
+async fn during_a_trial(world: &mut dyn World) -> CaseResult {
+    let (_, now) = with_way_back(world).await?;
+    let tried = next_image(world);
+    stage(world, &tried).await?;
+    world.reboot_unconfirmed().await?;
+    let next = next_image(world).health(Health::NeverComesUp);
+    stage(world, &next).await?;
+    sweep_with(world, Verb::Shutdown, &[now, tried.version], Some(next.version)).await
 }
 
 async fn during_rollback(world: &mut dyn World) -> CaseResult {

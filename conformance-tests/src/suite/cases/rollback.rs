@@ -6,7 +6,7 @@ use super::{
     World, case,
     steps::{next_image, reboot_into, shows, stage, with_way_back},
 };
-use crate::suite::{Case, CaseResult, is_version};
+use crate::suite::{Case, CaseResult, UpgradeMode, Upgraded, Version, is_version};
 
 pub(super) const CASES: &[Case] = &[
     case!(
@@ -24,6 +24,8 @@ pub(super) const CASES: &[Case] = &[
         a_second_one_undoes_the_first
     ),
     case!("rollback::leads_forward_again_after_the_reboot", ["BW-103"], [], Running, leads_forward_again),
+    case!("rollback::an_upgrade_does_not_undo_it", ["BW-125"], [], Running, an_upgrade_does_not_undo_it),
+    case!("rollback::is_undone_by_an_upgrade_on_demand", ["BW-125"], [], Running, undone_on_demand),
     case!("rollback::drops_a_staged_deployment", ["BW-104"], [], Running, drops_a_staged_deployment),
 ];
 
@@ -54,6 +56,40 @@ async fn leads_forward_again(world: &mut dyn World) -> CaseResult {
         reboot_into(world, expected).await?;
     }
     Ok(())
+}
+
+/// Rolls back and reboots; returns what was left.
+async fn roll_back(world: &mut dyn World) -> anyhow::Result<Version> {
+    let (before, now) = with_way_back(world).await?;
+    world.rollback().await?;
+    reboot_into(world, before).await?;
+    let status = world.status().await?;
+    shows(&status, status.left(now) == Some("was rolled back"), "the newer one was rolled back")?;
+    Ok(now)
+}
+
+async fn an_upgrade_does_not_undo_it(world: &mut dyn World) -> CaseResult {
+    let left = roll_back(world).await?;
+    let before = world.running().await?.version;
+    let outcome = world.upgrade(UpgradeMode::Stage).await?;
+    ensure!(outcome == Upgraded::Abandoned, "an upgrade to what was rolled back ended as {outcome:?}");
+    reboot_into(world, before).await?;
+    world.rollback().await?;
+    reboot_into(world, left).await?;
+    let status = world.status().await?;
+    shows(&status, status.abandoned.is_empty(), "nothing is left, forward again")?;
+    let outcome = world.upgrade(UpgradeMode::Stage).await?;
+    ensure!(outcome == Upgraded::UpToDate, "forward again, an upgrade ended as {outcome:?}");
+    Ok(())
+}
+
+async fn undone_on_demand(world: &mut dyn World) -> CaseResult {
+    let left = roll_back(world).await?;
+    let outcome = world.upgrade(UpgradeMode::Retry).await?;
+    ensure!(outcome == Upgraded::Staged, "asked for again, the upgrade ended as {outcome:?}");
+    reboot_into(world, left).await?;
+    let status = world.status().await?;
+    shows(&status, status.abandoned.is_empty(), "nothing is left")
 }
 
 async fn drops_a_staged_deployment(world: &mut dyn World) -> CaseResult {

@@ -6,7 +6,7 @@ use super::{
     World, case,
     steps::{entries_if_seen, next_image, reboot_into, shows, stage, upgrade, with_way_back},
 };
-use crate::suite::{Case, CaseResult, Demand, Health, Property, is_version};
+use crate::suite::{Case, CaseResult, Demand, Health, Property, UpgradeMode, Upgraded, Version, is_version};
 
 const FAILING: [Demand; 2] = [Demand::Loader("boot_counting"), Demand::Tier(Property::FailingBoots)];
 
@@ -20,6 +20,21 @@ pub(super) const CASES: &[Case] = &[
     ),
     case!("trial::a_rollback_never_leads_to_what_failed", ["BW-122"], FAILING, Running, no_rollback_to_it),
     case!("trial::the_next_upgrade_after_a_fallback_works", ["BW-409"], FAILING, Running, upgrade_after_it),
+    case!(
+        "trial::what_failed_is_remembered_and_not_staged_again",
+        ["BW-123", "BW-124", "BW-126"],
+        FAILING,
+        Running,
+        not_staged_again
+    ),
+    case!("trial::what_failed_is_tried_again_on_demand", ["BW-123", "BW-124"], FAILING, Running, tried_again),
+    case!(
+        "trial::a_pinned_one_that_failed_starts_again_with_all_its_tries",
+        ["BW-112", "BW-124"],
+        [FAILING[0], FAILING[1], Demand::Tier(Property::UnconfirmedBoots)],
+        Running,
+        pinned_starts_again
+    ),
     case!(
         "trial::a_confirmed_boot_is_no_longer_counted",
         ["BW-112", "BW-409"],
@@ -37,7 +52,7 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 /// Upgrades to an image that never comes up; returns its version and the one that must run again.
-async fn fail(world: &mut dyn World) -> anyhow::Result<(crate::suite::Version, crate::suite::Version)> {
+async fn fail(world: &mut dyn World) -> anyhow::Result<(Version, Version)> {
     let (_, now) = with_way_back(world).await?;
     let bad = next_image(world).health(Health::NeverComesUp);
     stage(world, &bad).await?;
@@ -71,6 +86,65 @@ async fn upgrade_after_it(world: &mut dyn World) -> CaseResult {
     let status = world.status().await?;
     shows(&status, is_version(status.rollback.as_ref(), now), "the last good one is the way back")?;
     shows(&status, status.of(bad).is_none(), "the failed one is gone")
+}
+
+/// Checks that a failed version is remembered with its reason, once.
+async fn remembered(world: &mut dyn World, bad: Version) -> CaseResult {
+    let status = world.status().await?;
+    let reason = status.left(bad).unwrap_or_default();
+    shows(
+        &status,
+        reason.contains("did not reach boot-complete.target"),
+        "the failed image was left, and why",
+    )?;
+    let label = bad.to_string();
+    let times = status.abandoned.iter().filter(|left| left.version == label).count();
+    shows(&status, times == 1, "it was left once")
+}
+
+async fn not_staged_again(world: &mut dyn World) -> CaseResult {
+    let (bad, now) = fail(world).await?;
+    remembered(world, bad).await?;
+    for mode in [UpgradeMode::Check, UpgradeMode::DownloadOnly, UpgradeMode::Stage] {
+        let outcome = world.upgrade(mode).await?;
+        ensure!(outcome == Upgraded::Abandoned, "an upgrade to what failed ended as {outcome:?}");
+    }
+    shows(&world.status().await?, world.status().await?.staged.is_none(), "nothing is staged")?;
+    reboot_into(world, now).await?;
+    world.gc().await?;
+    remembered(world, bad).await?;
+    upgrade(world).await?;
+    let status = world.status().await?;
+    shows(&status, status.abandoned.is_empty(), "what failed before the new one proved good is history")
+}
+
+async fn tried_again(world: &mut dyn World) -> CaseResult {
+    let (bad, now) = fail(world).await?;
+    let outcome = world.upgrade(UpgradeMode::Retry).await?;
+    ensure!(outcome == Upgraded::Staged, "asked for again, the upgrade ended as {outcome:?}");
+    let status = world.status().await?;
+    shows(&status, status.left(bad).is_none(), "what is asked for again is not left")?;
+    reboot_into(world, now).await?;
+    remembered(world, bad).await?;
+    upgrade(world).await.map(drop)
+}
+
+async fn pinned_starts_again(world: &mut dyn World) -> CaseResult {
+    let (_, now) = with_way_back(world).await?;
+    let bad = next_image(world).health(Health::NeverComesUp);
+    stage(world, &bad).await?;
+    let id = world.status().await?.staged.context("a staged deployment")?.id;
+    world.set_pinned(&id, true).await?;
+    reboot_into(world, now).await?;
+    remembered(world, bad.version).await?;
+    world.upgrade(UpgradeMode::Retry).await?;
+    let running = world.reboot_unconfirmed().await?;
+    ensure!(running.version == bad.version, "{} runs, what was asked for again should", running.version);
+    let running = world.reboot().await?;
+    ensure!(running.version == now, "{} runs after it failed again, {now} should", running.version);
+    remembered(world, bad.version).await?;
+    world.set_pinned(&id, false).await?;
+    upgrade(world).await.map(drop)
 }
 
 async fn confirmed_stays(world: &mut dyn World) -> CaseResult {

@@ -119,7 +119,11 @@ impl FakeWorld {
     }
 
     async fn update(&mut self, channel: Option<Channel>, mode: UpgradeMode) -> Result<Upgraded> {
-        let request = UpdateRequest { image: channel.map(reference).transpose()?, mode: mode.into() };
+        let request = UpdateRequest {
+            image: channel.map(reference).transpose()?,
+            mode: mode.into(),
+            retry: mode == UpgradeMode::Retry,
+        };
         Ok(self.engine()?.update(&request).await?.into())
     }
 }
@@ -379,6 +383,7 @@ impl From<UpdateOutcome> for Upgraded {
         match outcome {
             UpdateOutcome::UpToDate(_) => Self::UpToDate,
             UpdateOutcome::Available(..) => Self::Available,
+            UpdateOutcome::Abandoned(..) => Self::Abandoned,
             UpdateOutcome::Staged { hold: true, .. } => Self::Downloaded,
             UpdateOutcome::Staged { hold: false, .. } => Self::Staged,
         }

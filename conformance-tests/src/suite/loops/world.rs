@@ -222,7 +222,7 @@ impl LoopWorld {
 
     async fn update(&mut self, channel: Option<Channel>, mode: UpgradeMode) -> Result<Upgraded> {
         let image = channel.map(|channel| self.images.reference(channel)).transpose()?;
-        let request = UpdateRequest { image, mode: mode.into() };
+        let request = UpdateRequest { image, mode: mode.into(), retry: mode == UpgradeMode::Retry };
         Ok(self.engine()?.update(&request).await?.into())
     }
 

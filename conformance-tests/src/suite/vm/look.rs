@@ -31,6 +31,7 @@ pub fn upgraded(output: &Output) -> Result<Upgraded, Trouble> {
     let outcomes = [
         ("No change", Upgraded::UpToDate),
         ("Available", Upgraded::Available),
+        ("Not staged", Upgraded::Abandoned),
         ("Staged", Upgraded::Staged),
         ("Downloaded", Upgraded::Downloaded),
     ];

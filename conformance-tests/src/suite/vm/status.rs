@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use crate::suite::{Shown, SystemStatus};
+use crate::suite::{Left, Shown, SystemStatus};
 
 /// Reads the document.
 ///
@@ -25,6 +25,7 @@ pub fn parse(text: &str) -> Result<SystemStatus> {
         finalization_missed: flag("/status/bootwright/finalizationMissed"),
         others: list("/status/otherDeployments").iter().map(shown).collect(),
         default: word("/status/bootwright/default"),
+        abandoned: list("/status/bootwright/abandoned").iter().map(left).collect(),
         foreign: words(&list("/status/bootwright/foreignEntries")),
         interrupted: word("/status/bootwright/interrupted"),
     })
@@ -32,6 +33,11 @@ pub fn parse(text: &str) -> Result<SystemStatus> {
 
 fn words(list: &[Value]) -> Vec<String> {
     list.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+fn left(entry: &Value) -> Left {
+    let word = |key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    Left { version: word("version"), reason: word("message") }
 }
 
 fn shown(entry: &Value) -> Shown {

@@ -323,6 +323,7 @@ impl World for VmWorld {
             UpgradeMode::Check => "--check",
             UpgradeMode::DownloadOnly => "--download-only",
             UpgradeMode::Stage => "",
+            UpgradeMode::Retry => "--retry",
         };
         look::upgraded(&self.program(&format!("upgrade {option}"))?)
     }

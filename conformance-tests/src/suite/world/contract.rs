@@ -27,6 +27,8 @@ pub enum UpgradeMode {
     DownloadOnly,
     /// Make it the default at the next shutdown.
     Stage,
+    /// The same (`--retry`), also if it lost its trial here or was rolled back.
+    Retry,
 }
 
 impl From<UpgradeMode> for bootwright_core::engine::UpdateMode {
@@ -34,7 +36,7 @@ impl From<UpgradeMode> for bootwright_core::engine::UpdateMode {
         match mode {
             UpgradeMode::Check => Self::Check,
             UpgradeMode::DownloadOnly => Self::DownloadOnly,
-            UpgradeMode::Stage => Self::Stage,
+            UpgradeMode::Stage | UpgradeMode::Retry => Self::Stage,
         }
     }
 }
