@@ -195,6 +195,8 @@ pub enum InternalsCommand {
     Finalize,
     /// After a good boot: stop counting tries, clean up.
     Confirm,
+    /// When a boot turns out not to be good: reboot if it was a trial, so that the loader can fall back.
+    Unhealthy,
     /// After boot: complain if the last shutdown did not make the staged deployment the default.
     CheckFinalized,
 }

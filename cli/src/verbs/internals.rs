@@ -10,6 +10,7 @@ pub fn run(context: &Context<'_>, command: InternalsCommand) -> Result<bool> {
     match command {
         InternalsCommand::Finalize => finalize(context),
         InternalsCommand::Confirm => confirm(context),
+        InternalsCommand::Unhealthy => unhealthy(context),
         InternalsCommand::CheckFinalized => check_finalized(context),
     }
 }
@@ -28,6 +29,18 @@ fn confirm(context: &Context<'_>) -> Result<bool> {
     if let Some(missed) = block_on(system.engine.confirm_boot())? {
         print(&format!("deployment {} is still staged: the last shutdown did not finish", missed.deployment));
     }
+    Ok(true)
+}
+
+/// A deployment that proved good before is left running: a reboot would lead to the same one again.
+fn unhealthy(context: &Context<'_>) -> Result<bool> {
+    let system = system::require(context, Access::Read)?;
+    if !block_on(system.engine.observe())?.on_trial() {
+        print("this boot did not prove good, but the deployment did earlier: it goes on");
+        return Ok(true);
+    }
+    print("the new deployment did not prove good: the machine reboots, and falls back when no try is left");
+    super::reboot()?;
     Ok(true)
 }
 

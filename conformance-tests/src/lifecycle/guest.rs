@@ -1,6 +1,9 @@
 //! The running machine, as a person uses it.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -118,7 +121,31 @@ impl Guest {
     /// # Errors
     /// When it is not in time.
     pub fn reboot(&mut self) -> Result<()> {
-        self.vm.reboot_and_wait(BOOT).context("reboot")?;
+        self.reboot_within(BOOT)
+    }
+
+    /// The same with another deadline, for boots that fail first.
+    ///
+    /// # Errors
+    /// When it is not in time.
+    pub fn reboot_within(&mut self, patience: Duration) -> Result<()> {
+        self.vm.reboot_and_wait(patience).context("reboot")?;
+        self.mount()
+    }
+
+    /// As [`Guest::settle`], through boots that come up and are left again by the machine itself.
+    ///
+    /// # Errors
+    /// When no boot settles, and no other one follows in time.
+    pub fn settle_at_last(&mut self, patience: Duration) -> Result<()> {
+        let start = Instant::now();
+        loop {
+            let before = self.vm.boot_id().context("the machine was never ready")?;
+            let Err(error) = self.settle() else { break };
+            let left = patience.saturating_sub(start.elapsed());
+            self.vm.wait_next_boot(&before, left).with_context(|| format!("after {error:#}"))?;
+        }
+        self.vm.expected_failure();
         self.mount()
     }
 

@@ -28,6 +28,8 @@ pub enum Property {
     ForeignEntries,
     /// [`super::Health::NeverComesUp`] images.
     FailingBoots,
+    /// Images that fail in each of the ways of [`super::Health`].
+    FailureKinds,
     /// Images with this kind of flaw can be made ([`super::Defect::DamagedLayer`]).
     DamagedLayers,
 }
@@ -44,6 +46,7 @@ impl Property {
             Self::BootMenus => "boot files read by somebody else than the loader",
             Self::ForeignEntries => "foreign boot entries for this bootloader",
             Self::FailingBoots => "images that never come up",
+            Self::FailureKinds => "images that fail in several ways",
             Self::DamagedLayers => "images with a damaged layer",
         }
     }

@@ -49,8 +49,16 @@ pub enum Health {
     #[default]
     Good,
     /// The kernel starts, but no boot is ever confirmed: the machine restarts by itself, or is restarted, until something else comes
-    /// up.
+    /// up. In a virtual machine the kernel panics.
     NeverComesUp,
+    /// The initramfs cannot mount the root. This and the following only with [`super::Property::FailureKinds`].
+    NoRoot,
+    /// Everything comes up, but a unit fails that `boot-complete.target` requires.
+    CheckFails,
+    /// Everything comes up, but a unit that `boot-complete.target` requires never ends.
+    CheckHangs,
+    /// The system stops doing anything; the machine has a watchdog.
+    Freezes,
 }
 
 /// One image. Every tier adds what it needs to boot (loader binaries, an init, …), the same in all versions.

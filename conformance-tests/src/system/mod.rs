@@ -26,8 +26,12 @@ const PROFILE: &[&str] = &["--profile", "image"];
 /// Where Debian's systemd-boot-efi puts the stub that UKIs are made with.
 const STUB: &str = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub";
 
-/// Units of every installed system, wanted by multi-user.target.
-const UNITS: [&str; 2] = ["bootwright-finalize.service", "bootwright-confirm.service"];
+/// Units of every installed system, and what wants them.
+const UNITS: [(&str, &[&str]); 3] = [
+    ("bootwright-finalize.service", &["multi-user.target"]),
+    ("bootwright-confirm.service", &["multi-user.target"]),
+    ("bootwright-unhealthy.service", &[]),
+];
 
 /// Programs of this workspace, built for images and for the host that installs them.
 #[derive(Debug, Clone)]
@@ -158,15 +162,10 @@ impl Systems {
             .write("/usr/lib/bootwright/guest-agent", program(&self.programs.agent)?, 0o755)
             .write("/usr/share/marker/version", format!("{version}\n"), 0o644);
         let agent = workspace("conformance-tests/agent/bootwright-guest-agent.service");
-        let units = UNITS.map(|unit| workspace("cli/systemd").join(unit));
-        for path in units.iter().chain([&agent]) {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            edits = edits.write(&format!("/usr/lib/systemd/system/{name}"), program(path)?, 0o644).symlink(
-                &format!("/usr/lib/systemd/system/multi-user.target.wants/{name}"),
-                &format!("../{name}"),
-            );
-        }
-        Ok(edits)
+        edits = unit(edits, &agent, &["multi-user.target"])?;
+        UNITS.into_iter().try_fold(edits, |edits, (name, wanted)| {
+            unit(edits, &workspace("cli/systemd").join(name), wanted)
+        })
     }
 
     /// The first version is composed; later ones change, add and remove files in `/usr` and `/etc`.
@@ -182,10 +181,10 @@ impl Systems {
             .host_program("/usr/bin/bootwright", &programs.bootwright);
         recipe.name = format!("bootwright-{}", self.backend.backend);
         recipe = self.early_boot(recipe)?;
-        for unit in UNITS {
+        for (unit, wanted) in UNITS {
             let path = workspace("cli/systemd").join(unit);
             let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-            recipe = recipe.unit(unit, &text, &["multi-user.target"]);
+            recipe = recipe.unit(unit, &text, wanted);
         }
         Ok(marked(recipe))
     }
@@ -248,6 +247,18 @@ impl Systems {
         );
         Ok(String::from_utf8_lossy(&output.stdout).trim().parse()?)
     }
+}
+
+/// Adds a unit of the host, wanted by these targets.
+fn unit(edits: Edits, path: &Path, wanted_by: &[&str]) -> Result<Edits> {
+    let bytes = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let folder = "/usr/lib/systemd/system";
+    let edits = edits.write(&format!("{folder}/{name}"), bytes, 0o644);
+    let link = |edits: Edits, target: &&str| {
+        edits.symlink(&format!("{folder}/{target}.wants/{name}"), &format!("../{name}"))
+    };
+    Ok(wanted_by.iter().fold(edits, link))
 }
 
 /// An image of any transport as a layout on this machine.

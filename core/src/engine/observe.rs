@@ -31,11 +31,16 @@ impl Observed {
         self.boot.default_entry().map(|entry| &entry.deployment)
     }
 
+    /// Whether what runs now was not confirmed as good yet.
+    pub fn on_trial(&self) -> bool {
+        let entry = self.booted.as_ref().and_then(|booted| self.boot.entry_of(booted));
+        entry.is_some_and(|entry| entry.tries_left.is_some())
+    }
+
     /// Whether the default is not what runs now, although that is not on trial: a rollback waits for its reboot.
     pub fn rollback_queued(&self) -> bool {
         let Some(booted) = &self.booted else { return false };
-        let on_trial = self.boot.entry_of(booted).is_some_and(|entry| entry.tries_left.is_some());
-        !on_trial && Some(booted) != self.default_deployment()
+        !self.on_trial() && Some(booted) != self.default_deployment()
     }
 
     /// The deployment that a rollback leads to: the running one if a rollback is queued (it undoes that), otherwise the

@@ -2,7 +2,7 @@
 
 use bootwright_core::{
     engine::{UpdateMode, UpdateOutcome, UpdateRequest},
-    fake::FakeImage,
+    fake::{FakeImage, FakeMachine},
     fs::Faults,
 };
 
@@ -198,7 +198,7 @@ async fn a_new_deployment_is_counted_until_it_is_confirmed() {
     stage(&machine, "2").await;
     machine.engine(&Faults::none()).unwrap().finalize_staged().await.unwrap();
     machine.boot().await.unwrap();
-    let tries = async |machine: &bootwright_core::fake::FakeMachine| {
+    let tries = async |machine: &FakeMachine| {
         machine
             .engine(&Faults::none())
             .unwrap()
@@ -211,9 +211,12 @@ async fn a_new_deployment_is_counted_until_it_is_confirmed() {
             .unwrap()
             .tries_left
     };
-    assert!(tries(&machine).await.is_some());
+    let on_trial = async |machine: &FakeMachine| {
+        machine.engine(&Faults::none()).unwrap().observe().await.unwrap().on_trial()
+    };
+    assert!(tries(&machine).await.is_some() && on_trial(&machine).await);
     machine.engine(&Faults::none()).unwrap().confirm_boot().await.unwrap();
-    assert!(tries(&machine).await.is_none());
+    assert!(tries(&machine).await.is_none() && !on_trial(&machine).await);
 }
 
 /// spec: BW-113

@@ -4,6 +4,7 @@
 //! run on a machine with any history.
 
 mod boot;
+mod broken;
 mod crash;
 mod deployments;
 mod etc_merge;
@@ -53,6 +54,7 @@ pub fn all_cases() -> Vec<Case> {
         deployments::CASES,
         kernel::CASES,
         trial::CASES,
+        broken::CASES,
         foreign::CASES,
         space::CASES,
         unsupported::CASES,

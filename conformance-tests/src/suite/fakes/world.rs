@@ -143,7 +143,7 @@ fn fake_image(image: &TestImage) -> FakeImage {
         let text = format!("kargs = {:?}", image.kargs);
         made.files.insert("usr/lib/bootc/kargs.d/10-test.toml".to_owned(), text);
     }
-    if image.health == Health::NeverComesUp {
+    if image.health != Health::Good {
         made.files.insert(NEVER_COMES_UP.to_owned(), String::new());
     }
     match image.defect {

@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result};
 use bootwright_core::model::KernelCmdline;
 
+use super::health;
 use crate::{
     images::{Edits, Entry, OciImage, OciLayoutWriter, derive},
     suite::{Defect, Health, TestImage},
@@ -11,10 +12,6 @@ use crate::{
 
 /// The kernel label of images whose kernel is the composed one, byte for byte.
 const USUAL_KERNEL: &str = "one";
-/// A unit that panics before anything else: the boot never completes.
-const PANIC_UNIT: &str = "bootwright-test-panic.service";
-const PANIC: &str = "[Unit]\nDescription=Panic, as a broken update would\nDefaultDependencies=no\nBefore=sysinit.target\n\n\
-    [Service]\nType=oneshot\nExecStart=/bin/sh -c 'echo c > /proc/sysrq-trigger'\n";
 const KARGS: &str = "/usr/lib/bootc/kargs.d/20-case.toml";
 
 /// The base that all images of a machine share.
@@ -37,7 +34,7 @@ pub fn make(systems: &Systems, image: &TestImage) -> Result<OciImage> {
     let made = match image.format {
         KernelFormat::Unified if image.defect != Some(Defect::NoKernel) => {
             let foreign = (image.defect == Some(Defect::ForeignRoot)).then(foreign_root);
-            systems.unified(&split, &version, foreign, &image.kargs)?
+            systems.unified(&split, &version, foreign, &kargs(image))?
         }
         _ => split,
     };
@@ -47,20 +44,23 @@ pub fn make(systems: &Systems, image: &TestImage) -> Result<OciImage> {
     }
 }
 
+/// Kernel arguments of the image, with what breaks its boot.
+fn kargs(image: &TestImage) -> Vec<String> {
+    let broken = (image.health == Health::NoRoot).then(|| health::NO_ROOT_ARGUMENT.to_owned());
+    image.kargs.iter().cloned().chain(broken).collect()
+}
+
 fn edits(base: &OciImage, kver: &str, image: &TestImage) -> Result<Edits> {
     let mut edits = Edits::new(&image.version.to_string());
     for (path, text) in &image.files {
         edits = edits.write(&format!("/{path}"), text.as_str(), 0o644);
     }
-    if !image.kargs.is_empty() {
-        let list: Vec<_> = image.kargs.iter().map(|arg| format!("{arg:?}")).collect();
+    let kargs = kargs(image);
+    if !kargs.is_empty() {
+        let list: Vec<_> = kargs.iter().map(|arg| format!("{arg:?}")).collect();
         edits = edits.write(KARGS, format!("kargs = [{}]\n", list.join(", ")), 0o644);
     }
-    if image.health == Health::NeverComesUp {
-        let wants = format!("/usr/lib/systemd/system/sysinit.target.wants/{PANIC_UNIT}");
-        edits = edits.write(&format!("/usr/lib/systemd/system/{PANIC_UNIT}"), PANIC, 0o644);
-        edits = edits.symlink(&wants, &format!("../{PANIC_UNIT}"));
-    }
+    edits = health::break_as(edits, image.health);
     edits = kernel(edits, base, kver, image)?;
     Ok(match image.defect {
         Some(Defect::NoKernel) => edits.without_split_kernel(kver),

@@ -6,6 +6,7 @@
 mod eyes;
 mod factory;
 mod fingerprint;
+mod health;
 mod images;
 mod look;
 mod mailbox;

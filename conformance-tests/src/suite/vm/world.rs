@@ -7,6 +7,7 @@ use std::{
     path::PathBuf,
     process::Stdio,
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::{Context as _, anyhow};
@@ -28,12 +29,12 @@ use super::{
 use crate::{
     host,
     images::OciImage,
-    lifecycle::{COMMAND, DISK_SIZE, Guest, retagged},
+    lifecycle::{BOOT, COMMAND, DISK_SIZE, Guest, retagged},
     oracle::{MenuEntry, firmware},
     suite::{
-        Cell, Channel, Damage, Defect, Demand, Fingerprint, Firmware, FsckFindings, InstallOptions, Missing,
-        Offer, PluginCall, Property, Result, Running, SeenEntry, SystemStatus, TestImage, Tier, Trouble,
-        UpgradeMode, Upgraded, Version, World,
+        Cell, Channel, Damage, Defect, Demand, Fingerprint, Firmware, FsckFindings, Health, InstallOptions,
+        Missing, Offer, PluginCall, Property, Result, Running, SeenEntry, SystemStatus, TestImage, Tier,
+        Trouble, UpgradeMode, Upgraded, Version, World,
     },
     system::Systems,
     vm::{Disk, Output, Vm},
@@ -41,12 +42,15 @@ use crate::{
 
 /// Where the guest has the images of a channel.
 const IMAGES: &str = "/var/lib/images";
+/// Deadline until all tries of a new deployment failed, and the last good one is up.
+const TRIALS: Duration = Duration::from_secs(1200);
 /// What this tier can do beyond the ordinary.
 const PROPERTIES: &[Property] = &[
     Property::BootMenus,
     Property::Damage,
     Property::DamagedLayers,
     Property::FailingBoots,
+    Property::FailureKinds,
     Property::Fingerprints,
     Property::ForeignEntries,
 ];
@@ -64,6 +68,8 @@ pub struct VmWorld {
     next: u32,
     published: BTreeMap<Channel, (OciImage, Option<Defect>)>,
     unsent: BTreeSet<Channel>,
+    /// Whether an image is offered whose boots fail.
+    broken_ones: bool,
 }
 
 impl std::fmt::Debug for VmWorld {
@@ -101,6 +107,7 @@ impl VmWorld {
             next: 1,
             published,
             unsent,
+            broken_ones: false,
         })
     }
 
@@ -157,7 +164,11 @@ impl VmWorld {
 
     /// After the agent is ready: the boot is confirmed, images are there.
     fn came_up(&mut self) -> Result<Running> {
-        self.guest()?.settle()?;
+        if self.broken_ones {
+            self.guest()?.settle_at_last(TRIALS)?;
+        } else {
+            self.guest()?.settle()?;
+        }
         self.send()?;
         self.look()
     }
@@ -182,7 +193,7 @@ impl VmWorld {
 
     fn switch_on(&mut self) -> Result<Running> {
         if self.guest.is_none() {
-            let builder = Vm::builder(&self.cell.to_string()).disk(Disk::raw(self.disk()));
+            let builder = Vm::builder(&self.cell.to_string()).watchdog().disk(Disk::raw(self.disk()));
             let builder = if self.cell.firmware == Firmware::Bios { builder.bios() } else { builder };
             self.guest = Some(Guest::bare(builder.disk(self.mailbox.disk()).disk(self.eyes.disk()).build()?));
         }
@@ -284,6 +295,7 @@ impl World for VmWorld {
 
     async fn publish(&mut self, channel: Channel, image: &TestImage) -> Result<()> {
         let made = images::make(&self.systems, image)?;
+        self.broken_ones = image.health != Health::Good;
         self.published.insert(channel, (made, image.defect));
         self.unsent.insert(channel);
         if self.guest.as_mut().is_some_and(|guest| guest.vm().is_on()) {
@@ -301,7 +313,8 @@ impl World for VmWorld {
     }
 
     async fn reboot(&mut self) -> Result<Running> {
-        self.guest()?.reboot()?;
+        let patience = if self.broken_ones { TRIALS } else { BOOT };
+        self.guest()?.reboot_within(patience)?;
         self.came_up()
     }
 

@@ -1,0 +1,48 @@
+//! What is done to an image so that its boots fail in a certain way.
+
+use crate::{images::Edits, suite::Health};
+
+/// No file system knows this option: the initramfs cannot mount the root.
+pub const NO_ROOT_ARGUMENT: &str = "rootflags=no_such_option_of_any_file_system";
+
+const FOLDER: &str = "/usr/lib/systemd/system";
+/// The unit that breaks a boot.
+const UNIT: &str = "bootwright-test-broken.service";
+/// Before anything else: the boot never completes.
+const PANIC: &str = "[Unit]\nDescription=Panic, as a broken update would\nDefaultDependencies=no\nBefore=sysinit.target\n\n\
+    [Service]\nType=oneshot\nExecStart=/bin/sh -c 'echo c > /proc/sysrq-trigger'\n";
+const CHECK_FAILS: &str = "[Unit]\nDescription=A health check that fails\nBefore=boot-complete.target\n\n\
+    [Service]\nType=oneshot\nExecStart=/bin/false\n";
+const CHECK_HANGS: &str = "[Unit]\nDescription=A health check that never ends\nBefore=boot-complete.target\n\n\
+    [Service]\nType=oneshot\nExecStart=/bin/sleep infinity\nTimeoutStartSec=infinity\n";
+/// Long enough for a boot that is good, even in an emulated machine on a busy host.
+const SHORT_PATIENCE: &str = "[Unit]\nJobTimeoutSec=45s\n";
+/// The first process crashes: by default it then stops doing anything, and so feeds no watchdog (systemd-system.conf(5), `CrashAction=`).
+const FREEZE: &str = "[Unit]\nDescription=Freeze, as a broken update would\nBefore=boot-complete.target\n\n\
+    [Service]\nType=oneshot\nExecStart=/bin/sh -c 'modprobe i6300esb; \
+    until test \"$(cat /sys/class/watchdog/watchdog0/state)\" = active; do sleep 1; done; kill -SEGV 1; sleep infinity'\n";
+const WATCHDOG: &str = "[Manager]\nRuntimeWatchdogSec=15s\n";
+
+/// Adds what makes boots fail in this way.
+pub fn break_as(edits: Edits, health: Health) -> Edits {
+    match health {
+        Health::Good | Health::NoRoot => edits,
+        Health::NeverComesUp => unit(edits, PANIC, "sysinit.target.wants"),
+        Health::CheckFails => unit(edits, CHECK_FAILS, "boot-complete.target.requires"),
+        Health::CheckHangs => unit(edits, CHECK_HANGS, "boot-complete.target.requires").write(
+            &format!("{FOLDER}/bootwright-confirm.service.d/50-short.conf"),
+            SHORT_PATIENCE,
+            0o644,
+        ),
+        Health::Freezes => unit(edits, FREEZE, "boot-complete.target.requires").write(
+            "/usr/lib/systemd/system.conf.d/50-watchdog.conf",
+            WATCHDOG,
+            0o644,
+        ),
+    }
+}
+
+fn unit(edits: Edits, text: &str, wanted: &str) -> Edits {
+    let edits = edits.write(&format!("{FOLDER}/{UNIT}"), text, 0o644);
+    edits.symlink(&format!("{FOLDER}/{wanted}/{UNIT}"), &format!("../{UNIT}"))
+}
