@@ -18,7 +18,7 @@ pub enum Ci {
     OnDemand,
     /// Installed, booted, upgraded, rolled back.
     Short,
-    /// Every case.
+    /// The whole lifecycle.
     Full,
 }
 

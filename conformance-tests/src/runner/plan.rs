@@ -81,13 +81,17 @@ fn cells(tier: Tier, options: &Options, matrix: Option<&Matrix>) -> Vec<Cell> {
 /// What a cell goes through where the matrix pins only a short life: it is installed, boots, is upgraded, and rolled back.
 const SHORT_LIFE: &str = "rollback::previous_deployment_becomes_default";
 
-/// The cases of a cell: all, unless the run is that of each change and the matrix pins a short life.
+/// The whole lifecycle, in as few boots as show it.
+const WHOLE_LIFE: &str = "life::from_the_install_to_the_last_upgrade";
+
+/// The cases of a cell: all, unless the run is that of each change and the matrix pins one life.
 fn pinned(tier: Tier, cell: &Cell, cases: &[Case], options: &Options, matrix: Option<&Matrix>) -> Vec<Case> {
     let length = matrix.filter(|_| options.ci && tier == Tier::Vm).and_then(|matrix| matrix.ci(cell));
     let wanted = |case: &&Case| match length {
         Some(Ci::OnDemand) => false,
         Some(Ci::Short) => case.name == SHORT_LIFE,
-        Some(Ci::Full) | None => true,
+        Some(Ci::Full) => case.name == WHOLE_LIFE,
+        None => true,
     };
     cases.iter().filter(wanted).copied().collect()
 }
@@ -127,8 +131,10 @@ mod tests {
     }
 
     #[test]
-    fn a_short_life_is_a_case_that_exists() {
-        assert!(all_cases().iter().any(|case| case.name == SHORT_LIFE));
+    fn the_lives_that_the_matrix_pins_are_cases_that_exist() {
+        for life in [SHORT_LIFE, WHOLE_LIFE] {
+            assert!(all_cases().iter().any(|case| case.name == life), "{life}");
+        }
     }
 
     #[test]
