@@ -49,7 +49,7 @@ const EXCLUDED: [&str; 18] = [
 /// fs-verity, overlayfs, virtio, vfat) at a tenth of the generic one's size.
 pub(super) fn default_packages() -> Vec<String> {
     let kernel = format!("linux-image-cloud-{}", oci_architecture());
-    let names = "dracut e2fsprogs kmod login mount ostree ostree-boot systemd systemd-boot-efi systemd-boot-tools \
+    let names = "dracut e2fsprogs efibootmgr kmod login mount ostree ostree-boot systemd systemd-boot-efi systemd-boot-tools \
                  systemd-sysv udev util-linux zstd";
     let grub: &[&str] = match oci_architecture() {
         "amd64" => &["grub-common", "grub-efi-amd64-bin", "grub-pc-bin"],

@@ -28,6 +28,8 @@ pub enum Property {
     ForeignEntries,
     /// [`super::Health::NeverComesUp`] images.
     FailingBoots,
+    /// [`super::World::complaints`].
+    IndependentEyes,
     /// Images that fail in each of the ways of [`super::Health`].
     FailureKinds,
     /// Images with this kind of flaw can be made ([`super::Defect::DamagedLayer`]).
@@ -46,6 +48,7 @@ impl Property {
             Self::BootMenus => "boot files read by somebody else than the loader",
             Self::ForeignEntries => "foreign boot entries for this bootloader",
             Self::FailingBoots => "images that never come up",
+            Self::IndependentEyes => "programs of other projects that read what was written",
             Self::FailureKinds => "images that fail in several ways",
             Self::DamagedLayers => "images with a damaged layer",
         }

@@ -179,6 +179,7 @@ impl Life {
         let status = world.status().await?;
         shows(&status, status.of(self.first).is_none(), "what is no longer pinned is gone")?;
         shows(&status, status.all().count() == 2, "two deployments are left")?;
+        nobody_complains(world).await?;
         self.kept(world).await
     }
 
@@ -205,4 +206,13 @@ impl Life {
         ensure!(kept, "the foreign entry {:?} is gone or changed: {all:#?}", self.foreign);
         Ok(())
     }
+}
+
+async fn nobody_complains(world: &mut dyn World) -> CaseResult {
+    if world.demand(&Demand::Tier(Property::IndependentEyes)).is_err() {
+        return Ok(());
+    }
+    let complaints = world.complaints().await?;
+    ensure!(complaints.is_empty(), "other programs do not like what was written: {complaints:#?}");
+    Ok(())
 }

@@ -302,6 +302,10 @@ impl World for FakeWorld {
         Ok(self.machine.seen().into_iter().map(one).collect())
     }
 
+    async fn complaints(&mut self) -> Result<Vec<String>> {
+        Err(Trouble::Missing(Missing(Demand::Tier(Property::IndependentEyes).to_string())))
+    }
+
     async fn add_foreign_entry(&mut self) -> Result<String> {
         let name = "another-system".to_owned();
         self.machine.add_foreign(&name);

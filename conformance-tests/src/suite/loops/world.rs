@@ -421,6 +421,10 @@ impl World for LoopWorld {
         Ok(firmware::menu(&self.as_seen())?.iter().map(MenuEntry::seen).collect())
     }
 
+    async fn complaints(&mut self) -> Result<Vec<String>> {
+        Err(Trouble::Missing(Missing(Demand::Tier(Property::IndependentEyes).to_string())))
+    }
+
     async fn add_foreign_entry(&mut self) -> Result<String> {
         let disk = self.as_seen();
         let loader = firmware::loader(&disk).context("a loader on the disk")?;

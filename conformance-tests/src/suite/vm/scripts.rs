@@ -7,6 +7,7 @@ use crate::lifecycle::Guest;
 const FINGERPRINT: &str = include_str!("scripts/fingerprint.sh");
 const STORED_OBJECT: &str = include_str!("scripts/stored-object.sh");
 const BOOT_FILES: &str = include_str!("scripts/boot-files.sh");
+const COMPLAINTS: &str = include_str!("scripts/complaints.sh");
 const BRING: &str = include_str!("scripts/bring.sh");
 
 /// Runs a script with arguments, and returns what it prints.
@@ -28,6 +29,14 @@ pub fn fingerprint(guest: &mut Guest) -> Result<String> {
 /// When the script does not succeed.
 pub fn boot_files(guest: &mut Guest, device: &str) -> Result<String> {
     run(guest, BOOT_FILES, device)
+}
+
+/// What programs of other projects say against what was written, a line each.
+///
+/// # Errors
+/// When the script does not succeed.
+pub fn complaints(guest: &mut Guest) -> Result<Vec<String>> {
+    Ok(run(guest, COMPLAINTS, "")?.lines().map(str::to_owned).collect())
 }
 
 /// Puts boot files and variables from a folder of the guest where they belong.

@@ -53,6 +53,7 @@ const PROPERTIES: &[Property] = &[
     Property::FailureKinds,
     Property::Fingerprints,
     Property::ForeignEntries,
+    Property::IndependentEyes,
 ];
 
 /// One machine.
@@ -399,6 +400,10 @@ impl World for VmWorld {
     async fn entries(&mut self) -> Result<Vec<SeenEntry>> {
         let look = self.look_at_boot_files()?;
         Ok(firmware::menu(&look.disk())?.iter().map(MenuEntry::seen).collect())
+    }
+
+    async fn complaints(&mut self) -> Result<Vec<String>> {
+        Ok(scripts::complaints(self.guest()?)?)
     }
 
     async fn add_foreign_entry(&mut self) -> Result<String> {

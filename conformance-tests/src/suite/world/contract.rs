@@ -167,6 +167,10 @@ pub trait World: Debug + Send {
     /// What firmware and loader would show, the default first, read from the boot files and variables without the plugins' help.
     async fn entries(&mut self) -> Result<Vec<SeenEntry>>;
 
+    /// What programs of other projects that read the same files (`bootctl`, `efibootmgr`, `ostree`, `systemd-analyze`) say against them; empty if
+    /// nothing.
+    async fn complaints(&mut self) -> Result<Vec<String>>;
+
     /// Adds a boot entry as another program would (one fixture per bootloader), with files of its own where the loader has such; it must
     /// not become the default. Returns its name in [`World::entries`].
     async fn add_foreign_entry(&mut self) -> Result<String>;
