@@ -19,6 +19,7 @@ use super::{
     timeline::{Event, Kept, Part, Timeline},
     tree::Before,
 };
+use crate::host;
 
 /// One in this many recovered roots is given to e2fsck as well.
 const FSCK_EVERY: usize = 25;
@@ -152,7 +153,11 @@ impl<'a> Walk<'a> {
         walk.before = Before::look(root.mounted().path())?;
         for (number, window) in life.windows.iter().enumerate() {
             if let Some((version, cut)) = learned(life, number, window) {
-                walk.learn(version, cut)?;
+                let learned = walk.learn(version, cut);
+                if learned.is_err() {
+                    walk.save(window, &Group { cut, root: Vec::new(), esp: Vec::new() }, &[])?;
+                }
+                learned?;
             }
         }
         // From the beginning again.
@@ -227,7 +232,12 @@ impl<'a> Walk<'a> {
                         bootable.push(self.bootable(window.verb, group, esp, version, bootable.len())?);
                     }
                 }
-                Err(error) => findings.failure(describe(&self.life.timeline, group, esp), &error),
+                Err(error) => {
+                    if findings.failed == 0 {
+                        self.save(window, group, esp).context("keep a state that is wrong")?;
+                    }
+                    findings.failure(describe(&self.life.timeline, group, esp), &error);
+                }
             }
         }
         Ok(())
@@ -237,6 +247,22 @@ impl<'a> Walk<'a> {
         self.show(group.cut, &group.root, esp)?;
         let (_, root) = self.root.as_mut().context("a root")?;
         self.judge.check(verb, &mut self.esp, root, self.machine.variables())
+    }
+
+    /// Leaves the disk, the variables and a list of what was written below the target folder, to be looked at.
+    fn save(&self, window: &Window, group: &Group, esp: &[Kept]) -> Result<()> {
+        let folder = host::target_dir().join("power-cuts");
+        std::fs::create_dir_all(&folder)?;
+        let name = |ending| folder.join(format!("{}-{}.{ending}", self.life.cell, window.verb.name()));
+        let mut patch = self.machine.patch(&group.root);
+        patch.extend(self.machine.patch(esp));
+        let disk = Clone::make(self.machine.file(), self.scratch.path().join("wrong.img"), &patch)?;
+        super::life::copy(disk.path(), &name("img"))?;
+        std::fs::write(name("vars"), self.machine.variables())?;
+        std::fs::write(name("console"), self.life.consoles.concat())?;
+        std::fs::write(name("events"), self.life.timeline.listing(&window.events))?;
+        println!("         the first state that is wrong is kept as {}", name("img").display());
+        Ok(())
     }
 
     fn bootable(

@@ -1,6 +1,6 @@
 //! Which states of a machine are looked at: every flush, and between flushes a seeded choice of what survived.
 
-use std::ops::Range;
+use std::{collections::HashSet, ops::Range};
 
 use super::{
     random::Random,
@@ -11,6 +11,8 @@ use super::{
 const CHANCES: [usize; 5] = [0, 100, 50, 90, 15];
 /// States of the ESP that are tried with one state of the root: those are the cheap ones.
 const BESIDE: usize = 4;
+/// How often each stretch between flushes is chosen from at most.
+const ROUNDS: usize = 200;
 
 /// States that differ in the ESP only.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,21 +32,32 @@ pub fn choose(timeline: &Timeline, window: &Range<usize>, count: usize, seed: u6
     groups.extend(timeline.flushes(window).into_iter().map(plain));
     groups.push(plain(window.end));
     let epochs = epochs(timeline, window);
-    let (mut chosen, mut round) = (groups.len(), 0);
-    // A round with nothing to choose from adds nothing: the number of rounds is bounded.
-    while chosen < count && round < count {
+    let (mut seen, mut round) = (HashSet::new(), 0);
+    // Short stretches are exhausted soon: the number of rounds is bounded.
+    let plain = groups.len();
+    while plain + seen.len() < count && round < ROUNDS {
         for epoch in &epochs {
-            if chosen >= count {
+            if plain + seen.len() >= count {
                 break;
             }
-            let group = group(timeline, epoch, round, &mut random);
-            chosen += group.esp.len();
-            groups.push(group);
+            let mut group = group(timeline, epoch, round, &mut random);
+            let happened = happened(timeline, group.cut);
+            group.esp.retain(|esp| seen.insert((happened, group.root.clone(), esp.clone())));
+            if !group.esp.is_empty() {
+                groups.push(group);
+            }
         }
         round += 1;
     }
     groups.sort_by_key(|group| group.cut);
     groups
+}
+
+/// What had happened for good at a cut: the last flush, and the last write to a variable.
+fn happened(timeline: &Timeline, cut: usize) -> (usize, Option<usize>) {
+    let before = timeline.durable(cut)..cut;
+    let variable = |&at: &usize| timeline.write(at).is_some_and(|write| write.part == Part::Variables);
+    (before.start, before.rev().find(variable))
 }
 
 /// Everything unflushed is lost.
@@ -101,15 +114,15 @@ mod tests {
     #[test]
     fn every_flush_and_the_asked_number_of_states_are_there() {
         let timeline = timeline();
-        let groups = choose(&timeline, &(0..7), 200, 1);
+        let groups = choose(&timeline, &(0..7), 20, 1);
         for flush in [4, 7] {
             assert!(groups.iter().any(|group| *group == plain(flush)));
         }
         let states: usize = groups.iter().map(|group| group.esp.len()).sum();
-        assert!((200..210).contains(&states), "{states}");
+        assert!((20..30).contains(&states), "{states}");
         assert!(groups.is_sorted_by_key(|group| group.cut));
-        assert_eq!(groups, choose(&timeline, &(0..7), 200, 1));
-        assert_ne!(groups, choose(&timeline, &(0..7), 200, 2));
+        assert_eq!(groups, choose(&timeline, &(0..7), 20, 1));
+        assert_ne!(groups, choose(&timeline, &(0..7), 20, 2));
     }
 
     #[test]

@@ -100,6 +100,8 @@ pub struct Window {
 /// A recorded life.
 #[derive(Debug)]
 pub struct Life {
+    /// The combination.
+    pub cell: Cell,
     /// Disk and variable store before the first boot.
     pub base: PathBuf,
     /// Where things are in it.
@@ -112,6 +114,8 @@ pub struct Life {
     pub timeline: Timeline,
     /// What ran when.
     pub windows: Vec<Window>,
+    /// What the machine said each time it was on.
+    pub consoles: Vec<String>,
     /// The images, for machines that boot what is left.
     pub site: Site,
 }
@@ -140,8 +144,15 @@ pub fn record(systems: &Systems, cell: &Cell, verbs: &[Verb], folder: &Path) -> 
     let file = folder.join("recorded.img");
     copy(&base, &file)?;
     say("installed");
-    let mut recorder =
-        Recorder { folder, site: &site, file, layout: &layout, variables_size, logs: Vec::new() };
+    let mut recorder = Recorder {
+        folder,
+        site: &site,
+        file,
+        layout: &layout,
+        variables_size,
+        logs: Vec::new(),
+        consoles: Vec::new(),
+    };
     let last = verbs.iter().max().copied().unwrap_or(Verb::Gc);
     let mut marks = vec![recorder.first_boot().context("the boot of v1")?];
     say("upgraded and shut down");
@@ -150,9 +161,10 @@ pub fn record(systems: &Systems, cell: &Cell, verbs: &[Verb], folder: &Path) -> 
         say("booted v2");
     }
     let timeline = recorder.timeline()?;
+    let consoles = recorder.consoles;
     let windows =
         windows(&timeline, &marks).into_iter().filter(|window| verbs.contains(&window.verb)).collect();
-    Ok(Life { base, layout, variables_size, esp_guid, timeline, windows, site })
+    Ok(Life { cell: cell.clone(), base, layout, variables_size, esp_guid, timeline, windows, consoles, site })
 }
 
 fn windows(timeline: &Timeline, marks: &[Marks]) -> Vec<Window> {
@@ -173,6 +185,7 @@ struct Recorder<'a> {
     layout: &'a Layout,
     variables_size: u64,
     logs: Vec<PathBuf>,
+    consoles: Vec<String>,
 }
 
 impl Recorder<'_> {
@@ -219,6 +232,7 @@ impl Recorder<'_> {
         let start = self.position()?;
         guest.vm().shutdown(BOOT)?;
         marks.push((Verb::Finalise, start..u64::MAX));
+        self.consoles.push(guest.vm().serial_text());
         Ok(marks)
     }
 
@@ -238,6 +252,7 @@ impl Recorder<'_> {
         }
         // What the guest still keeps is not needed: the power may as well be cut.
         guest.vm().power_cut();
+        self.consoles.push(guest.vm().serial_text());
         Ok(marks)
     }
 

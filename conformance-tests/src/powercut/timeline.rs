@@ -151,6 +151,21 @@ impl Timeline {
         window.clone().filter(|&at| self.events.get(at) == Some(&Event::Flush)).map(|at| at + 1).collect()
     }
 
+    /// One line for each event of `window`, for people.
+    pub fn listing(&self, window: &Range<usize>) -> String {
+        let mut text = String::new();
+        for index in window.clone() {
+            let line = match self.write(index) {
+                None => "flush".to_owned(),
+                Some(write) => {
+                    format!("{:?} at sector {} + {}", write.part, write.offset / 512, write.sectors())
+                }
+            };
+            text.push_str(&format!("{index} {line}\n"));
+        }
+        text
+    }
+
     /// A choice of what survives out of `pending`: each write with `percent` of 100, and of those that do not, some in part.
     pub fn subset(&self, pending: &[usize], percent: usize, random: &mut Random) -> Vec<Kept> {
         let mut kept = Vec::new();
