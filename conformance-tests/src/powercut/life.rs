@@ -232,7 +232,13 @@ impl Recorder<'_> {
         let start = self.position()?;
         guest.vm().shutdown(BOOT)?;
         marks.push((Verb::Finalise, start..u64::MAX));
-        self.consoles.push(guest.vm().serial_text());
+        let console = guest.vm().serial_text();
+        ensure!(
+            console.contains(" boots next"),
+            "nothing was finalised:\n{}",
+            host::tail(console.as_bytes(), 60)
+        );
+        self.consoles.push(console);
         Ok(marks)
     }
 

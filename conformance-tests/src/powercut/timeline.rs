@@ -9,6 +9,9 @@ use super::{
     random::Random,
 };
 
+/// The superblock of an ext4 is in its first block, of 4096 bytes.
+const SUPERBLOCK_END: u64 = 4096;
+
 /// Where things are in the recorded file, in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
@@ -53,6 +56,8 @@ pub struct Write {
     source: Option<(usize, Range<usize>)>,
     /// Not in need of a flush.
     durable: bool,
+    /// Never torn: the block with the superblock of the root, which ext4 needs as a whole (its other blocks have copies in the journal).
+    whole: bool,
 }
 
 /// All events of several times of being switched on.
@@ -172,7 +177,8 @@ impl Timeline {
         for &event in pending {
             if random.percent(percent) {
                 kept.push(Kept { event, sectors: None });
-            } else if percent > 0 && random.percent(20) {
+            } else if percent > 0 && random.percent(20) && self.write(event).is_some_and(|write| !write.whole)
+            {
                 let count = self.write(event).map_or(0, Write::sectors);
                 let sectors: Vec<_> = (0..count).filter(|_| random.percent(50)).collect();
                 if !sectors.is_empty() {
@@ -212,7 +218,8 @@ fn write(
     };
     ensure!(part == Part::Variables || offset + length <= layout.disk, "a write beyond the disk at {offset}");
     let durable = durable || part == Part::Variables;
-    Ok(Event::Write(Write { part, offset, length, source, durable }))
+    let whole = (layout.root.start..layout.root.start + SUPERBLOCK_END).contains(&offset);
+    Ok(Event::Write(Write { part, offset, length, source, durable, whole }))
 }
 
 #[cfg(test)]
