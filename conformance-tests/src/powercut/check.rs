@@ -23,6 +23,8 @@ use crate::host;
 
 /// One in this many recovered roots is given to e2fsck as well.
 const FSCK_EVERY: usize = 25;
+/// One in this many has the sizes of all its objects compared.
+const THOROUGH_EVERY: usize = 10;
 /// Failures that are told in full.
 const TOLD: usize = 20;
 
@@ -134,7 +136,7 @@ fn chosen(limit: usize, count: usize, seed: u64) -> HashSet<usize> {
 impl<'a> Walk<'a> {
     fn start(life: &'a Life, scratch: &'a Scratch) -> Result<Self> {
         let machine = Machine::new(life, scratch.path().join("durable.img"))?;
-        let judge = Judge::new(life.esp_guid, scratch.memory("judge")?);
+        let judge = Judge::new(life, scratch.memory("judge")?);
         let esp = EspFolder::new(scratch.memory("esp")?);
         std::fs::create_dir_all(scratch.path().join("root"))?;
         let mut walk = Self {
@@ -199,7 +201,7 @@ impl<'a> Walk<'a> {
         let disk = Clone::make(self.machine.file(), self.file(), &patch)?;
         let at = self.scratch.path().join("root");
         let mounted = MountedRoot::mount(disk, &self.life.layout.root, &at)?;
-        self.root = Some((key, Root::new(mounted)));
+        self.root = Some((key, Root::new(mounted, self.mounts.is_multiple_of(THOROUGH_EVERY))));
         Ok(())
     }
 
@@ -350,8 +352,12 @@ impl Findings {
     /// Adds something that is wrong.
     pub fn failure(&mut self, state: String, error: &anyhow::Error) {
         self.failed += 1;
+        let told = format!("{}: {error:#}\n    {state}", self.verb.name());
+        if self.failures.is_empty() {
+            println!("         {told}");
+        }
         if self.failures.len() < TOLD {
-            self.failures.push(format!("{}: {error:#}\n    {state}", self.verb.name()));
+            self.failures.push(told);
         }
     }
 

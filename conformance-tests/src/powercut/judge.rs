@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use super::{
     esp::EspFolder,
-    life::{MARKER, MARKERS, Verb},
+    life::{Life, MARKER, MARKERS, Verb},
     scratch::MountedRoot,
     tree::{Before, Tree},
 };
@@ -28,6 +28,7 @@ struct Known {
 pub struct Judge {
     known: Vec<Known>,
     esp_guid: [u8; 16],
+    one_shot_trials: bool,
     scratch: PathBuf,
 }
 
@@ -35,14 +36,15 @@ pub struct Judge {
 #[derive(Debug)]
 pub struct Root {
     mounted: MountedRoot,
+    thorough: bool,
     /// By version: what is wrong with its tree or its data.
     verified: BTreeMap<&'static str, Option<String>>,
 }
 
 impl Root {
-    /// One that nothing is known about.
-    pub fn new(mounted: MountedRoot) -> Self {
-        Self { mounted, verified: BTreeMap::new() }
+    /// One that nothing is known about; see [`Tree::verify`] for `thorough`.
+    pub fn new(mounted: MountedRoot, thorough: bool) -> Self {
+        Self { mounted, thorough, verified: BTreeMap::new() }
     }
 
     /// The mount.
@@ -57,9 +59,18 @@ impl Root {
 }
 
 impl Judge {
-    /// One that knows nothing yet; it puts files into `scratch`.
-    pub fn new(esp_guid: [u8; 16], scratch: PathBuf) -> Self {
-        Self { known: Vec::new(), esp_guid, scratch }
+    /// One for a recorded life, which knows nothing yet; it puts files into `scratch`.
+    pub fn new(life: &Life, scratch: PathBuf) -> Self {
+        let one_shot_trials = life.cell.bootloader == "uki";
+        Self { known: Vec::new(), esp_guid: life.esp_guid, one_shot_trials, scratch }
+    }
+
+    /// Without a loader that counts, a trial is a boot that the firmware does once: until it is confirmed, the old version is the default.
+    fn may_boot(&self, verb: Verb) -> &'static [&'static str] {
+        match verb {
+            Verb::Confirm if !self.one_shot_trials => &["v2"],
+            _ => verb.may_boot(),
+        }
     }
 
     fn disk(&self, esp: &EspFolder, root: &Root, variables: &[u8]) -> Result<Disk> {
@@ -112,8 +123,9 @@ impl Judge {
             versions.push(version.with_context(|| format!("the entry {}", entry.name))?);
         }
         let first = *versions.first().context("nothing boots")?;
-        ensure!(verb.may_boot().contains(&first), "{first} boots, not one of {:?}", verb.may_boot());
-        ensure!(versions.contains(&verb.running()), "the running {} is in no entry", verb.running());
+        let may_boot = self.may_boot(verb);
+        ensure!(may_boot.contains(&first), "{first} boots, not one of {may_boot:?}");
+        ensure!(versions.contains(&verb.must_stay()), "{} is in no entry", verb.must_stay());
         Ok(first)
     }
 
@@ -138,7 +150,7 @@ impl Judge {
         let verified = match root.verified.get(known.version) {
             Some(verified) => verified.clone(),
             None => {
-                let result = self.verify(&root.mounted, known, &live).err().map(|error| format!("{error:#}"));
+                let result = self.verify(root, known, &live).err().map(|error| format!("{error:#}"));
                 root.verified.insert(known.version, result.clone());
                 result
             }
@@ -149,8 +161,8 @@ impl Judge {
         }
     }
 
-    fn verify(&self, root: &MountedRoot, known: &Known, live: &LiveRoot) -> Result<()> {
-        known.tree.verify(root, &self.scratch)?;
+    fn verify(&self, root: &Root, known: &Known, live: &LiveRoot) -> Result<()> {
+        known.tree.verify(&root.mounted, &self.scratch, root.thorough)?;
         for (marker, folder) in MARKERS.iter().zip([&live.etc, &live.var]) {
             let name = marker.split_once('/').map_or(*marker, |(_, name)| name);
             let found = oracle::read_file(&folder.join(name)).unwrap_or_default();
@@ -160,9 +172,11 @@ impl Judge {
     }
 }
 
+/// Entries of ours, the default first, and what is started if none of them can be.
 fn own_entries(disk: &Disk) -> Result<Vec<MenuEntry>> {
     let menu = firmware::menu(disk).context("the boot menu")?;
-    Ok(menu.into_iter().filter(|entry| !entry.foreign).collect())
+    let own = menu.into_iter().filter(|entry| !entry.foreign);
+    Ok(own.chain(firmware::last_resort(disk)).collect())
 }
 
 fn below(disk: &Disk, live: &LiveRoot) -> PathBuf {

@@ -27,11 +27,12 @@ use crate::{
 pub const MARKER: &str = "kept by the power cut tests\n";
 /// One in `/etc` and one in `/var`.
 pub const MARKERS: [&str; 2] = ["etc/power-cut-marker", "var/lib/power-cut-marker"];
-/// What runs while it is recorded, with the versions that may boot if the power fails then: the old default first, the new one last.
+/// What runs while it is recorded; the versions that may boot if the power fails then, the old default first, the new one last; and the version whose
+/// entry has to stay: what runs, or, in a trial, the way back.
 const VERBS: [(Verb, &[&str], &str); 6] = [
     (Verb::Upgrade, &["v1"], "v1"),
     (Verb::Finalise, &["v1", "v2"], "v1"),
-    (Verb::Confirm, &["v1", "v2"], "v2"),
+    (Verb::Confirm, &["v1", "v2"], "v1"),
     (Verb::Switch, &["v2"], "v2"),
     (Verb::Rollback, &["v2", "v1"], "v2"),
     (Verb::Gc, &["v1"], "v2"),
@@ -82,8 +83,8 @@ impl Verb {
         self.row().0
     }
 
-    /// The version that runs, whose entry must stay.
-    pub fn running(self) -> &'static str {
+    /// The version whose entry has to stay: what runs, or, in a trial, the way back.
+    pub fn must_stay(self) -> &'static str {
         self.row().1
     }
 }

@@ -42,6 +42,12 @@ impl Scratch {
         let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
         let folder = tempfile::Builder::new().prefix("bootwright-power-cuts-").tempdir_in(parent)?;
         let mut scratch = Self { folder, mounted: false };
+        // Memory of its own: it is given back with the namespace, also if this process is killed.
+        let mut memory = host::command("mount");
+        host::run(
+            memory.args(["-t", "tmpfs", "-o", "size=75%,mode=0700", "power-cuts"]).arg(scratch.folder.path()),
+        )?;
+        scratch.mounted = true;
         let image = scratch.folder.path().join("scratch.img");
         File::create(&image)?.set_len(SIZE)?;
         host::run(host::command("mkfs.xfs").args(["-q", "-m", "reflink=1"]).arg(&image))?;
@@ -49,7 +55,6 @@ impl Scratch {
         // Freed blocks go back to the machine's memory at once.
         let mut mount = host::command("mount");
         host::run(mount.args(["-o", "loop,discard"]).arg(&image).arg(scratch.path()))?;
-        scratch.mounted = true;
         Ok(scratch)
     }
 
@@ -70,6 +75,7 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         if self.mounted {
             unmount_lazily(&self.path());
+            unmount_lazily(self.folder.path());
         }
     }
 }
