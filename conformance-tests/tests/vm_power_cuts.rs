@@ -12,7 +12,7 @@ fn power_cuts(arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// spec: BW-002, BW-003, BW-004
+/// spec: BW-001, BW-004, BW-401, BW-901
 #[test]
 #[ignore = "boots a virtual machine; `cargo xtask test` runs it"]
 fn a_power_cut_while_an_upgrade_is_finalised_leaves_the_old_or_the_new_system() -> Result<()> {
