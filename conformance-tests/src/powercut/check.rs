@@ -238,7 +238,7 @@ impl<'a> Walk<'a> {
                     if findings.failed == 0 {
                         self.save(window, group, esp).context("keep a state that is wrong")?;
                     }
-                    findings.failure(describe(&self.life.timeline, group, esp), &error);
+                    findings.failure(&describe(&self.life.timeline, group, esp), &error);
                 }
             }
         }
@@ -277,8 +277,8 @@ impl<'a> Walk<'a> {
     ) -> Result<Bootable> {
         let mut patch = self.machine.patch(&group.root);
         patch.extend(self.machine.patch(esp));
-        let path = self.scratch.path().join(format!("boot{number}.img"));
-        let disk = Clone::make(self.machine.file(), path, &patch)?;
+        let file = self.scratch.path().join(format!("boot{number}.img"));
+        let disk = Clone::make(self.machine.file(), file, &patch)?;
         let name = describe(&self.life.timeline, group, esp);
         Ok(Bootable { disk, variables: self.machine.variables().to_vec(), version, name, verb })
     }
@@ -294,7 +294,7 @@ impl<'a> Walk<'a> {
             Ok(version) => anyhow::anyhow!("it is done, and {version} boots, not {new}"),
             Err(error) => error,
         };
-        findings.failure(describe(&self.life.timeline, &group, &[]), &problem);
+        findings.failure(&describe(&self.life.timeline, &group, &[]), &problem);
         Ok(())
     }
 }
@@ -350,7 +350,7 @@ impl Findings {
     }
 
     /// Adds something that is wrong.
-    pub fn failure(&mut self, state: String, error: &anyhow::Error) {
+    pub fn failure(&mut self, state: &str, error: &anyhow::Error) {
         self.failed += 1;
         let told = format!("{}: {error:#}\n    {state}", self.verb.name());
         if self.failures.is_empty() {

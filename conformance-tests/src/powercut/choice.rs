@@ -32,17 +32,17 @@ pub fn choose(timeline: &Timeline, window: &Range<usize>, count: usize, seed: u6
     groups.extend(timeline.flushes(window).into_iter().map(plain));
     groups.push(plain(window.end));
     let epochs = epochs(timeline, window);
-    let (mut seen, mut round) = (HashSet::new(), 0);
+    let (mut tried, mut round) = (HashSet::new(), 0);
     // Short stretches are exhausted soon: the number of rounds is bounded.
     let plain = groups.len();
-    while plain + seen.len() < count && round < ROUNDS {
+    while plain + tried.len() < count && round < ROUNDS {
         for epoch in &epochs {
-            if plain + seen.len() >= count {
+            if plain + tried.len() >= count {
                 break;
             }
             let mut group = group(timeline, epoch, round, &mut random);
             let happened = happened(timeline, group.cut);
-            group.esp.retain(|esp| seen.insert((happened, group.root.clone(), esp.clone())));
+            group.esp.retain(|esp| tried.insert((happened, group.root.clone(), esp.clone())));
             if !group.esp.is_empty() {
                 groups.push(group);
             }

@@ -48,11 +48,11 @@ impl EspFolder {
             if self.files.get(&item.path) == Some(&key) {
                 continue;
             }
-            let path = self.folder.join(&item.path);
+            let at = self.folder.join(&item.path);
             if item.folder {
-                fs::create_dir_all(&path)?;
+                fs::create_dir_all(&at)?;
             } else {
-                fs::write(&path, content(&read, item)?)?;
+                fs::write(&at, content(&read, item)?)?;
             }
             self.files.insert(item.path.clone(), key);
         }
@@ -68,9 +68,9 @@ impl EspFolder {
             self.files.remove(path);
             let at = self.folder.join(path);
             if at.is_dir() {
-                fs::remove_dir_all(&at)?
+                fs::remove_dir_all(&at)?;
             } else if at.exists() {
-                fs::remove_file(&at)?
+                fs::remove_file(&at)?;
             }
         }
         Ok(())

@@ -104,7 +104,7 @@ impl<'a> Volume<'a> {
             Width::Twelve => {
                 let at = index + index / 2;
                 let both = byte(at)? | byte(at + 1)? << 8;
-                if index % 2 == 0 { both & 0xfff } else { both >> 4 }
+                if index.is_multiple_of(2) { both & 0xfff } else { both >> 4 }
             }
             Width::Sixteen => byte(2 * index)? | byte(2 * index + 1)? << 8,
             Width::ThirtyTwo => {

@@ -35,7 +35,7 @@ fn edits(base: &OciImage, version: &str) -> Result<Edits> {
     for number in 0..FILES {
         let mut random = Random::new(seed * 1000 + number);
         let words = 2000 + random.below(40_000);
-        let bytes: Vec<u8> = (0..words).flat_map(|_| random.next().to_le_bytes()).collect();
+        let bytes: Vec<u8> = (0..words).flat_map(|_| random.number().to_le_bytes()).collect();
         edits = edits.write(&format!("/usr/share/power-cut/{number}"), bytes, 0o644);
     }
     let kernel = format!("/usr/lib/modules/{}/vmlinuz", base.kernel_version()?);

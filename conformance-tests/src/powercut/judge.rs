@@ -147,18 +147,13 @@ impl Judge {
             known.with_context(|| format!("it starts {}, which is no published version", etc.display()))?;
         let files = digests(esp, entry)?;
         ensure!(files == known.files, "its files are not those of {}: {:?}", known.version, entry.files);
-        let verified = match root.verified.get(known.version) {
-            Some(verified) => verified.clone(),
-            None => {
-                let result = self.verify(root, known, &live).err().map(|error| format!("{error:#}"));
-                root.verified.insert(known.version, result.clone());
-                result
-            }
-        };
-        match verified {
-            None => Ok(known.version),
-            Some(problem) => bail!("{}: {problem}", known.version),
+        if !root.verified.contains_key(known.version) {
+            let result = self.verify(root, known, &live).err().map(|error| format!("{error:#}"));
+            root.verified.insert(known.version, result);
         }
+        let problem = root.verified.get(known.version).and_then(Option::as_ref);
+        ensure!(problem.is_none(), "{}: {}", known.version, problem.map_or("", String::as_str));
+        Ok(known.version)
     }
 
     fn verify(&self, root: &Root, known: &Known, live: &LiveRoot) -> Result<()> {

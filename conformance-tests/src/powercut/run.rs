@@ -140,7 +140,7 @@ fn boot_one(life: &Life, state: &Bootable, findings: &mut [Findings]) {
     let Some(findings) = findings.iter_mut().find(|findings| findings.verb == state.verb) else { return };
     findings.boots += 1;
     if let Err(error) = result {
-        findings.failure(format!("booted: {}", state.name), &error);
+        findings.failure(&format!("booted: {}", state.name), &error);
     }
 }
 

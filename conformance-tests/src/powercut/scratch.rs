@@ -93,13 +93,13 @@ pub struct Clone {
 }
 
 impl Clone {
-    /// Copies `from` to `path`, with these sectors changed.
+    /// Copies `from` to `at`, with these sectors changed.
     ///
     /// # Errors
     /// When the file system cannot share blocks, or is full.
-    pub fn make(from: &File, path: PathBuf, patch: &Patch<'_>) -> Result<Self> {
-        let file = File::create(&path).with_context(|| format!("make {}", path.display()))?;
-        let clone = Self { path };
+    pub fn make(from: &File, at: PathBuf, patch: &Patch<'_>) -> Result<Self> {
+        let file = File::create(&at).with_context(|| format!("make {}", at.display()))?;
+        let clone = Self { path: at };
         rustix::fs::ioctl_ficlone(&file, from).context("share the blocks of a disk")?;
         for (sector, (_, bytes)) in patch {
             file.write_all_at(bytes, sector * SECTOR as u64)?;

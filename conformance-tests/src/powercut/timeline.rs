@@ -158,7 +158,7 @@ impl Timeline {
 
     /// One line for each event of `window`, for people.
     pub fn listing(&self, window: &Range<usize>) -> String {
-        let mut text = String::new();
+        let mut lines = Vec::new();
         for index in window.clone() {
             let line = match self.write(index) {
                 None => "flush".to_owned(),
@@ -166,9 +166,9 @@ impl Timeline {
                     format!("{:?} at sector {} + {}", write.part, write.offset / 512, write.sectors())
                 }
             };
-            text.push_str(&format!("{index} {line}\n"));
+            lines.push(format!("{index} {line}\n"));
         }
-        text
+        lines.concat()
     }
 
     /// A choice of what survives out of `pending`: each write with `percent` of 100, and of those that do not, some in part.
