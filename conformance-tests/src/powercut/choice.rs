@@ -7,8 +7,8 @@ use super::{
     timeline::{Kept, Part, Timeline},
 };
 
-/// How likely an unflushed write survives, in percent; none and all of them are tried first.
-const CHANCES: [usize; 5] = [0, 100, 50, 90, 15];
+/// How likely an unflushed write survives, in percent. None and all of them come last: without the ESP, those are the states at flushes.
+const CHANCES: [usize; 5] = [50, 90, 15, 100, 0];
 /// States of the ESP that are tried with one state of the root: those are the cheap ones.
 const BESIDE: usize = 4;
 /// How often each stretch between flushes is chosen from at most.
