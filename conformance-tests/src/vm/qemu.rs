@@ -92,6 +92,7 @@ impl Settings {
             command.args(["-device", "i6300esb", "-action", "watchdog=reset"]);
         }
         let taken = usize::from(self.recorded.is_some());
+        command.args(self.recorded.iter().flat_map(Recorded::device));
         for (index, drive) in self.drives.iter().enumerate() {
             add_drive(&mut command, index + taken, drive);
         }

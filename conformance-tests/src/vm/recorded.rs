@@ -21,7 +21,7 @@ pub struct Recorded {
 }
 
 impl Recorded {
-    /// QEMU's arguments for the machine type, the variable store and the first disk.
+    /// QEMU's arguments for the machine type, and for the variable store and what both are windows of.
     pub(super) fn arguments(&self) -> Vec<String> {
         let (file, log) = (escaped(&self.file), escaped(&self.log));
         let (disk, variables) = (self.disk_size, self.variables_size);
@@ -37,10 +37,13 @@ impl Recorded {
         for node in nodes {
             arguments.extend(["-blockdev".to_owned(), node]);
         }
-        // The node below has another user, the variable store; what each may write does not overlap.
-        // Merged requests may have as many pieces as a system call takes, and the log's have two more: those would fail.
-        let device = "virtio-blk-pci,drive=recorded-disk,serial=disk0,share-rw=on,request-merging=off";
-        arguments.extend(["-device".to_owned(), device.to_owned()]);
         arguments
+    }
+
+    /// The first disk. It comes where that of any other machine comes: firmware finds its boot options again by their slot.
+    pub(super) fn device(&self) -> [&'static str; 2] {
+        // The node below has another user, the variable store; what each may write does not overlap. Merged requests may have as many pieces as
+        // a system call takes, and the log's have two more: those would fail.
+        ["-device", "virtio-blk-pci,drive=recorded-disk,serial=disk0,share-rw=on,request-merging=off"]
     }
 }
