@@ -4,6 +4,7 @@
 //! - [`images`] composes Debian as an OCI image, and derives changed or broken images from it;
 //! - [`vm`] drives QEMU and talks to the guest agent;
 //! - [`oracle`] tells what a disk would boot, without the plugins;
+//! - [`powercut`] cuts the power at every moment of a machine's life, and looks at what is left;
 //! - [`suite`] holds the cases and what they run on;
 //! - [`packages`] installs the tools that the other two call.
 
@@ -13,6 +14,7 @@ pub mod images;
 pub mod lifecycle;
 pub mod oracle;
 pub mod packages;
+pub mod powercut;
 pub mod runner;
 pub mod suite;
 pub mod system;

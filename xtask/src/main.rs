@@ -8,6 +8,7 @@ mod conformance;
 mod count;
 mod demo;
 mod fuzz;
+mod power_cuts;
 mod steps;
 mod suite;
 mod workspace;
@@ -38,6 +39,8 @@ enum Command {
     Check,
     /// Runs the conformance suite: every case on every combination of plugins
     Conformance(conformance::Arguments),
+    /// Records what machines write, cuts the power at each moment of it, and checks and boots what is left
+    PowerCuts(power_cuts::Arguments),
     /// Writes the matrix of the last run of the conformance suite into the README
     Matrix,
     /// Feeds every parser of outside bytes with inputs that reach new code, and fails on a crash
@@ -63,6 +66,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Test { fast } => Ok(suite::test(&Workspace::find(), fast)),
         Command::Check => Ok(suite::check(&Workspace::find())),
         Command::Conformance(arguments) => conformance::run(&Workspace::find(), &arguments),
+        Command::PowerCuts(arguments) => power_cuts::run(&arguments),
         Command::Matrix => conformance::matrix(&Workspace::find()).map(|()| ExitCode::SUCCESS),
         Command::Fuzz(arguments) => fuzz::command(&arguments),
         Command::Demo(arguments) => demo::run(&arguments).map(|()| ExitCode::SUCCESS),

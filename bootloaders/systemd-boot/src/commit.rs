@@ -59,19 +59,31 @@ fn set_one_shot(efi: &dyn EfiVariables, root: &Root, wanted: Option<&EntryId>) -
 ///
 /// Which one, if a deployment has several: the one that the loader says it started, else the newest. The last try of an entry
 /// runs with no tries left, so that an exhausted one is blessed too.
+///
+/// # Crash
+/// The entry is there with its counter, or without, or in both ways; the next call, or a sweep, leaves one of them.
 pub fn confirm(context: &BootContext, deployment: &DeploymentId) -> Result<()> {
     let root = boot_root(context);
     let menu = Menu::load(root)?;
     let mut candidates: Vec<&Found> =
         menu.ours.iter().filter(|found| found.deployment() == deployment).collect();
-    candidates.sort_by_key(|found| std::cmp::Reverse(found.stem.generation));
+    candidates
+        .sort_by_key(|found| (std::cmp::Reverse(found.stem.generation), found.item.name.tries.is_none()));
     let started = variable_entry(&*context.efi, "LoaderEntrySelected")?;
     let chosen = candidates.iter().find(|found| Some(&found.id) == started.as_ref()).or(candidates.first());
     match chosen {
-        Some(found) if found.item.name.tries.is_some() => {
-            let blessed = format!("{ENTRIES}/{}", found.item.name.id());
-            root.move_into_place(&found.path(), &blessed, ReplaceStyle::Durable)
-        }
+        Some(found) if found.item.name.tries.is_some() => bless(root, found),
         _ => Ok(()),
     }
+}
+
+/// A copy, and then the original removed: a rename writes several sectors of the folder of a FAT, and a power cut between them showed the old name
+/// gone and the new one not yet complete.
+fn bless(root: &Root, found: &Found) -> Result<()> {
+    let blessed = format!("{ENTRIES}/{}", found.item.name.id());
+    let content = root.read(&found.path())?;
+    let content = content.ok_or_else(|| Error::not_found(format!("{} is gone", root.show(&found.path()))))?;
+    root.replace(&blessed, &content, ReplaceStyle::Durable)?;
+    root.remove_file(&found.path())?;
+    root.sync_path(&blessed)
 }

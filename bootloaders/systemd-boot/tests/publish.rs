@@ -432,7 +432,7 @@ async fn a_trial_that_fails_falls_back_and_can_be_asked_for_once_more() {
 /// spec: BW-401
 #[tokio::test]
 async fn a_power_cut_while_confirming_leaves_the_entry_counted_or_blessed() {
-    for n in 0..3 {
+    for n in 0..4 {
         let (machine, store) = with(&["a"]).await;
         add(
             &loader(&machine),
@@ -441,8 +441,11 @@ async fn a_power_cut_while_confirming_leaves_the_entry_counted_or_blessed() {
         )
         .await;
         count_down(&machine);
-        let _ = faulty(&machine, &Faults::stop_before(n)).confirm(&deployment("b")).await;
-        assert_eq!(boots(&machine.esp()).as_deref(), Some("b"));
+        let confirmed = faulty(&machine, &Faults::stop_before(n)).confirm(&deployment("b")).await;
+        assert_eq!((confirmed.is_ok(), boots(&machine.esp()).as_deref()), (n == 3, Some("b")));
+        loader(&machine).confirm(&deployment("b")).await.unwrap();
+        let state = loader(&machine).read().await.unwrap();
+        assert_eq!((order(&state), state.entries[0].tries_left), (vec!["b".into(), "a".into()], None));
     }
 }
 

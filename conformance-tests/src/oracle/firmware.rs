@@ -162,6 +162,13 @@ pub fn menu(disk: &Disk) -> Result<Vec<MenuEntry>> {
     Ok(all)
 }
 
+/// What is started if no option can be: the UKI in the removable-media path. A loader there shows its own menu, and is none.
+pub fn last_resort(disk: &Disk) -> Option<MenuEntry> {
+    let program = read_file(&on_partition(&disk.esp, REMOVABLE))?;
+    loader_of(&program).filter(|loader| loader.name == UKI)?;
+    Some(uki(disk, REMOVABLE, REMOVABLE.to_owned(), false))
+}
+
 /// Only in `BootNext`: tried once.
 fn is_trial(disk: &Disk, option: &BootOption) -> bool {
     option.number.is_some_and(|n| !disk.variables.numbers("BootOrder").contains(&n))

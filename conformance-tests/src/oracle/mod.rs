@@ -11,6 +11,7 @@ mod early;
 mod entry;
 pub mod firmware;
 pub mod grub;
+pub mod nvram;
 mod pe;
 mod systemd_boot;
 mod variables;

@@ -4,7 +4,7 @@ use std::{cmp::Ordering, path::PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use super::{Disk, Loader, MenuEntry, entry::on_partition, firmware, variables::LOADER};
+use super::{Disk, Loader, MenuEntry, entry::on_partition, firmware, pe, variables::LOADER};
 
 const MARKER: &[u8] = b"#### LoaderInfo: systemd-boot";
 const ENTRIES: &str = "loader/entries";
@@ -12,7 +12,9 @@ const ENTRIES: &str = "loader/entries";
 inventory::submit! {
     Loader {
         name: "systemd-boot",
-        recognises: |program| program.windows(MARKER.len()).any(|window| window == MARKER),
+        // UKIs are large: they are told apart by their table, before all of them is searched.
+        recognises: |program| pe::section(program, ".linux").is_none()
+            && program.windows(MARKER.len()).any(|window| window == MARKER),
         menu: |disk, _| menu(disk),
         started: |disk, entry| started(disk, entry),
         add_foreign: |disk| add_foreign(disk).map(Some),

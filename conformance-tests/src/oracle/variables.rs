@@ -23,6 +23,11 @@ impl Variables {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A store with these values.
+    pub fn from_values(values: BTreeMap<(String, String), Vec<u8>>) -> Self {
+        Self(Arc::new(Mutex::new(values)))
+    }
+
     /// A value.
     pub fn get(&self, vendor: &str, name: &str) -> Option<Vec<u8>> {
         self.locked().get(&(vendor.to_owned(), name.to_owned())).cloned()

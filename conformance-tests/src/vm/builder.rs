@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{accel::Accel, disk::Disk, firmware::Firmware, machine::Vm, qemu::Settings};
+use super::{accel::Accel, disk::Disk, firmware::Firmware, machine::Vm, qemu::Settings, recorded::Recorded};
 use crate::host;
 
 /// The firmware variables that a machine starts with. Each machine writes only its own copy.
@@ -31,6 +31,7 @@ pub struct VmBuilder {
     processors: u32,
     memory_mib: u32,
     watchdog: bool,
+    recorded: Option<Recorded>,
     extra: Vec<String>,
     folder: Option<PathBuf>,
 }
@@ -46,6 +47,7 @@ impl VmBuilder {
             processors: 2,
             memory_mib: 1024,
             watchdog: false,
+            recorded: None,
             extra: Vec::new(),
             folder: None,
         }
@@ -106,6 +108,13 @@ impl VmBuilder {
         self
     }
 
+    /// Makes a file with a disk and the firmware's variables the first disk, and records what is written to both.
+    #[must_use]
+    pub fn recorded(mut self, recorded: Recorded) -> Self {
+        self.recorded = Some(recorded);
+        self
+    }
+
     /// Adds arguments to QEMU's command line.
     #[must_use]
     pub fn qemu_arguments(mut self, arguments: &[&str]) -> Self {
@@ -143,6 +152,7 @@ impl VmBuilder {
             firmware_code: firmware.as_ref().map(|firmware| firmware.code.clone()),
             drives: Vec::new(),
             watchdog: self.watchdog,
+            recorded: self.recorded.clone(),
             extra: self.extra.clone(),
         };
         let mut vm = Vm::new(self.name.clone(), settings, self.folder.is_some());
@@ -150,8 +160,9 @@ impl VmBuilder {
             let template = if let Vars::CopyOf(file) = &self.vars { file } else { &firmware.vars };
             copy_vars(template, &dir)?;
         }
+        let taken = usize::from(self.recorded.is_some());
         for (index, disk) in self.disks.iter().enumerate() {
-            vm.add_drive(disk.prepare(&dir, index)?);
+            vm.add_drive(disk.prepare(&dir, index + taken)?);
         }
         Ok(vm)
     }

@@ -25,6 +25,7 @@ mod machine;
 mod process;
 mod qemu;
 mod qmp;
+mod recorded;
 pub mod secure_boot;
 
 pub use accel::Accel;
@@ -33,3 +34,4 @@ pub use builder::{Vars, VmBuilder};
 pub use disk::Disk;
 pub use firmware::Firmware;
 pub use machine::Vm;
+pub use recorded::Recorded;

@@ -7,7 +7,7 @@ use std::{
 
 use bootwright_guest_agent::PORT_NAME;
 
-use super::{accel::Accel, disk::Drive};
+use super::{accel::Accel, disk::Drive, recorded::Recorded};
 use crate::host;
 
 /// Socket of the guest agent's port, in the machine's folder.
@@ -29,6 +29,8 @@ pub(super) struct Settings {
     pub firmware_code: Option<PathBuf>,
     pub drives: Vec<Drive>,
     pub watchdog: bool,
+    /// Takes the place of the variable store and is the first disk.
+    pub recorded: Option<Recorded>,
     pub extra: Vec<String>,
 }
 
@@ -72,19 +74,27 @@ impl Settings {
     /// rewrite `BootOrder` at each start, and that variable is the business of the boot loader under test.
     fn hardware(&self) -> Command {
         let mut command = host::command("qemu-system-x86_64");
-        command.args(["-nodefaults", "-no-user-config", "-machine", "q35"]).args(self.accel.arguments());
+        command.args(["-nodefaults", "-no-user-config"]).args(self.accel.arguments());
+        match &self.recorded {
+            Some(recorded) => command.args(recorded.arguments()),
+            None => command.args(["-machine", "q35"]),
+        };
         command.args(["-smp", &self.processors.to_string(), "-m", &self.memory_mib.to_string()]);
         if let Some(code) = &self.firmware_code {
             let (code, vars) = (escaped(code), escaped(&self.vars()));
             command.arg("-drive").arg(format!("if=pflash,format=raw,unit=0,readonly=on,file={code}"));
-            command.arg("-drive").arg(format!("if=pflash,format=raw,unit=1,file={vars}"));
+            if self.recorded.is_none() {
+                command.arg("-drive").arg(format!("if=pflash,format=raw,unit=1,file={vars}"));
+            }
         }
         command.args(["-device", "virtio-rng-pci"]);
         if self.watchdog {
             command.args(["-device", "i6300esb", "-action", "watchdog=reset"]);
         }
+        let taken = usize::from(self.recorded.is_some());
+        command.args(self.recorded.iter().flat_map(Recorded::device));
         for (index, drive) in self.drives.iter().enumerate() {
-            add_drive(&mut command, index, drive);
+            add_drive(&mut command, index + taken, drive);
         }
         command.args(&self.extra);
         command
@@ -102,7 +112,7 @@ fn add_drive(command: &mut Command, index: usize, drive: &Drive) {
 }
 
 /// A file name inside a comma-separated option: commas are doubled (qemu(1), "-drive").
-fn escaped(path: &Path) -> String {
+pub(super) fn escaped(path: &Path) -> String {
     path.display().to_string().replace(',', ",,")
 }
 
@@ -121,6 +131,7 @@ mod tests {
             firmware_code: Some("/code.fd".into()),
             drives: vec![drive("/a,b.img", false), drive("/c.img", true)],
             watchdog: true,
+            recorded: None,
             extra: vec!["-name".into(), "x".into()],
         }
     }

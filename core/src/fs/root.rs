@@ -133,13 +133,25 @@ impl Root {
         Ok(Some(digest))
     }
 
-    /// Makes a folder and its parents (mode 0755). Not durable by itself.
+    /// Makes a folder and its parents (mode 0755), durably: a file that is synced in it would be lost with its folder.
+    ///
+    /// That takes an fsync of each folder in which one was made. On FAT, an fsync of the new one is not enough: a long name may begin in a sector
+    /// before that of its entry, and a power cut showed a folder without it, and so without the kernel in it.
     pub fn create_dir_all(&self, path: &str) -> Result<()> {
         if path.is_empty() || self.dir.is_dir(path) {
             return Ok(());
         }
         self.faults.before(&format!("create folder {}", self.show(path)))?;
-        self.dir.create_dir_all(path).context_io(|| format!("create folder {}", self.show(path)))
+        let ancestors = Path::new(path).ancestors().skip(1);
+        let parents: Vec<_> = ancestors.map(|parent| (parent, self.dir.is_dir(parent))).collect();
+        self.dir.create_dir_all(path).context_io(|| format!("create folder {}", self.show(path)))?;
+        for (parent, existed) in parents {
+            self.sync_folder(parent.to_str().filter(|name| !name.is_empty()).unwrap_or("."))?;
+            if existed {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Replaces a file wholly or not at all, making its folder if need be.

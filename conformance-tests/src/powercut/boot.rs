@@ -1,0 +1,54 @@
+//! Boots what a power cut left, by a real machine, and uses it.
+
+use std::{io::Write as _, time::Instant};
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::{
+    check::Bootable,
+    life::{Life, MARKER, MARKERS},
+};
+use crate::{
+    lifecycle::{Guest, IMAGES_LABEL},
+    vm::{Disk, Vars, Vm},
+};
+
+/// Boots it, checks what came up, and runs every verb once.
+///
+/// # Errors
+/// When another version comes up than the oracle said, data is lost, or a verb fails.
+pub fn boot(life: &Life, state: &Bootable) -> Result<()> {
+    let start = Instant::now();
+    let mut variables = tempfile::NamedTempFile::new()?;
+    variables.write_all(&state.variables)?;
+    let builder = Vm::builder("power-cut").disk(Disk::raw(state.disk.path()));
+    let builder = builder.vars(Vars::CopyOf(variables.path().to_owned()));
+    let mut guest = Guest::attach(builder.folder(IMAGES_LABEL, life.site.folder()).start()?)?;
+    guest.settle()?;
+    let version = guest.version()?;
+    ensure!(version == state.version, "{version} came up; the oracle said {}", state.version);
+    for marker in MARKERS {
+        let text = guest.file(&format!("/{marker}"))?.context("a marker is lost")?;
+        ensure!(text == MARKER.trim_end(), "/{marker} is changed");
+    }
+    let status = guest.status()?;
+    ensure!(status.version("booted") == Some(&version), "status does not say that {version} runs");
+    for verb in ["fsck", "gc"] {
+        guest.sh(&format!("bootwright {verb}"))?;
+    }
+    let other = if version == "v2" { "v3" } else { "v2" };
+    guest.offer(other)?;
+    guest.sh("bootwright upgrade")?;
+    let staged = guest.status()?;
+    ensure!(staged.version("staged") == Some(other), "{other} is not staged");
+    if guest.status()?.version("rollback").is_some() {
+        guest.sh("bootwright rollback")?;
+    }
+    println!(
+        "{:6.1} s  {}: {version} came up and works: {}",
+        start.elapsed().as_secs_f32(),
+        state.verb.name(),
+        state.name
+    );
+    Ok(())
+}

@@ -1,0 +1,183 @@
+//! Whether a state is one that a power cut may leave: an old or a new system boots, whole, with all that its users wrote.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use super::{
+    esp::EspFolder,
+    life::{Life, MARKER, MARKERS, Verb},
+    scratch::MountedRoot,
+    tree::{Before, Tree},
+};
+use crate::oracle::{self, Disk, LiveRoot, MenuEntry, Variables, firmware, live_root, nvram};
+
+/// What is known about a version that was seen whole.
+#[derive(Debug)]
+struct Known {
+    version: &'static str,
+    /// `/etc` of its deployment, below the physical root: every deployment has its own.
+    etc: PathBuf,
+    /// SHA-256 of kernel and initrds, or UKI and addons.
+    files: Vec<String>,
+    tree: Tree,
+}
+
+/// All versions that were seen whole.
+#[derive(Debug, Default)]
+pub struct Judge {
+    known: Vec<Known>,
+    esp_guid: [u8; 16],
+    one_shot_trials: bool,
+    scratch: PathBuf,
+}
+
+/// A recovered root, with what was found out about it already.
+#[derive(Debug)]
+pub struct Root {
+    mounted: MountedRoot,
+    thorough: bool,
+    /// By version: what is wrong with its tree or its data.
+    verified: BTreeMap<&'static str, Option<String>>,
+}
+
+impl Root {
+    /// One that nothing is known about; see [`Tree::verify`] for `thorough`.
+    pub fn new(mounted: MountedRoot, thorough: bool) -> Self {
+        Self { mounted, thorough, verified: BTreeMap::new() }
+    }
+
+    /// The mount.
+    pub fn mounted(&self) -> &MountedRoot {
+        &self.mounted
+    }
+
+    /// The mount, to end it.
+    pub fn into_mounted(self) -> MountedRoot {
+        self.mounted
+    }
+}
+
+impl Judge {
+    /// One for a recorded life, which knows nothing yet; it puts files into `scratch`.
+    pub fn new(life: &Life, scratch: PathBuf) -> Self {
+        let one_shot_trials = life.cell.bootloader == "uki";
+        Self { known: Vec::new(), esp_guid: life.esp_guid, one_shot_trials, scratch }
+    }
+
+    /// Without a loader that counts, a trial is a boot that the firmware does once: until it is confirmed, the old version is the default.
+    fn may_boot(&self, verb: Verb) -> &'static [&'static str] {
+        match verb {
+            Verb::Confirm if !self.one_shot_trials => &["v2"],
+            _ => verb.may_boot(),
+        }
+    }
+
+    fn disk(&self, esp: &EspFolder, root: &Root, variables: &[u8]) -> Result<Disk> {
+        let variables = Variables::from_values(nvram::parse(variables).context("the variable store")?);
+        let (esp, sysroot) = (esp.path().to_owned(), root.mounted.path().to_owned());
+        Ok(Disk { esp, sysroot, esp_guid: self.esp_guid, variables })
+    }
+
+    /// Remembers what boots by default now, where nothing was lost, as `version`; `before` is what the store held at first.
+    ///
+    /// # Errors
+    /// When nothing boots.
+    pub fn learn(
+        &mut self,
+        version: &'static str,
+        before: &Before,
+        esp: &mut EspFolder,
+        root: &Root,
+        variables: &[u8],
+    ) -> Result<()> {
+        let disk = self.disk(esp, root, variables)?;
+        let entry = own_entries(&disk)?.into_iter().next().context("nothing boots")?;
+        let live = live_root(&disk.sysroot, &entry.cmdline)?;
+        let etc = below(&disk, &live);
+        ensure!(
+            self.known.iter().all(|known| known.etc != etc),
+            "{version} boots what another version booted"
+        );
+        let files = digests(esp, &entry)?;
+        let tree = Tree::learn(&root.mounted, &live, before, &self.scratch)?;
+        self.known.push(Known { version, etc, files, tree });
+        Ok(())
+    }
+
+    /// Checks a state, and returns the version that boots by default.
+    ///
+    /// # Errors
+    /// Says what is wrong.
+    pub fn check(
+        &self,
+        verb: Verb,
+        esp: &mut EspFolder,
+        root: &mut Root,
+        variables: &[u8],
+    ) -> Result<&'static str> {
+        let disk = self.disk(esp, root, variables)?;
+        let mut versions = Vec::new();
+        for entry in own_entries(&disk)? {
+            let version = self.entry(&disk, esp, root, &entry);
+            versions.push(version.with_context(|| format!("the entry {}", entry.name))?);
+        }
+        let first = *versions.first().context("nothing boots")?;
+        let may_boot = self.may_boot(verb);
+        ensure!(may_boot.contains(&first), "{first} boots, not one of {may_boot:?}");
+        ensure!(versions.contains(&verb.must_stay()), "{} is in no entry", verb.must_stay());
+        Ok(first)
+    }
+
+    /// The version that an entry starts, if all that it needs is whole.
+    fn entry(
+        &self,
+        disk: &Disk,
+        esp: &mut EspFolder,
+        root: &mut Root,
+        entry: &MenuEntry,
+    ) -> Result<&'static str> {
+        if let Some(problem) = entry.problem() {
+            bail!("{problem}");
+        }
+        let live = live_root(&disk.sysroot, &entry.cmdline)?;
+        let etc = below(disk, &live);
+        let known = self.known.iter().find(|known| known.etc == etc);
+        let known =
+            known.with_context(|| format!("it starts {}, which is no published version", etc.display()))?;
+        let files = digests(esp, entry)?;
+        ensure!(files == known.files, "its files are not those of {}: {:?}", known.version, entry.files);
+        if !root.verified.contains_key(known.version) {
+            let result = self.verify(root, known, &live).err().map(|error| format!("{error:#}"));
+            root.verified.insert(known.version, result);
+        }
+        let problem = root.verified.get(known.version).and_then(Option::as_ref);
+        ensure!(problem.is_none(), "{}: {}", known.version, problem.map_or("", String::as_str));
+        Ok(known.version)
+    }
+
+    fn verify(&self, root: &Root, known: &Known, live: &LiveRoot) -> Result<()> {
+        known.tree.verify(&root.mounted, &self.scratch, root.thorough)?;
+        for (marker, folder) in MARKERS.iter().zip([&live.etc, &live.var]) {
+            let name = marker.split_once('/').map_or(*marker, |(_, name)| name);
+            let found = oracle::read_file(&folder.join(name)).unwrap_or_default();
+            ensure!(found == MARKER.as_bytes(), "/{marker} is lost or changed");
+        }
+        Ok(())
+    }
+}
+
+/// Entries of ours, the default first, and what is started if none of them can be.
+fn own_entries(disk: &Disk) -> Result<Vec<MenuEntry>> {
+    let menu = firmware::menu(disk).context("the boot menu")?;
+    let own = menu.into_iter().filter(|entry| !entry.foreign);
+    Ok(own.chain(firmware::last_resort(disk)).collect())
+}
+
+fn below(disk: &Disk, live: &LiveRoot) -> PathBuf {
+    live.etc.strip_prefix(&disk.sysroot).unwrap_or(&live.etc).to_owned()
+}
+
+fn digests(esp: &mut EspFolder, entry: &MenuEntry) -> Result<Vec<String>> {
+    entry.files.iter().map(|file| esp.digest(file)).collect()
+}

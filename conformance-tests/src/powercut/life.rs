@@ -1,0 +1,311 @@
+//! Records the life of a machine: every command that changes it, with everything that its disk and its firmware's variables were sent meanwhile.
+
+use std::{
+    fs::File,
+    io::Write as _,
+    ops::Range,
+    os::unix::fs::FileExt as _,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::{
+    images,
+    timeline::{Layout, Timeline},
+};
+use crate::{
+    host,
+    images::OciImage,
+    lifecycle::{BOOT, Cell, Guest, IMAGES_LABEL, Site, install},
+    system::Systems,
+    vm::{Disk, Firmware, Recorded, Vm},
+};
+
+/// Text of the files that must never be lost.
+pub const MARKER: &str = "kept by the power cut tests\n";
+/// One in `/etc` and one in `/var`.
+pub const MARKERS: [&str; 2] = ["etc/power-cut-marker", "var/lib/power-cut-marker"];
+/// What runs while it is recorded; the versions that may boot if the power fails then, the old default first, the new one last; and the version whose
+/// entry has to stay: what runs, or, in a trial, the way back.
+const VERBS: [(Verb, &[&str], &str); 6] = [
+    (Verb::Upgrade, &["v1"], "v1"),
+    (Verb::Finalise, &["v1", "v2"], "v1"),
+    (Verb::Confirm, &["v1", "v2"], "v1"),
+    (Verb::Switch, &["v2"], "v2"),
+    (Verb::Rollback, &["v2", "v1"], "v2"),
+    (Verb::Gc, &["v1"], "v2"),
+];
+
+/// What is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Verb {
+    /// `bootwright upgrade`: fetches and stages.
+    Upgrade,
+    /// The shutdown after it.
+    Finalise,
+    /// The first boot of the new deployment.
+    Confirm,
+    /// `bootwright switch`: stages another image.
+    Switch,
+    /// `bootwright rollback`, which drops what is staged.
+    Rollback,
+    /// `bootwright gc`.
+    Gc,
+}
+
+impl Verb {
+    /// All, in the order in which they are recorded.
+    pub fn all() -> impl Iterator<Item = Self> {
+        VERBS.iter().map(|(verb, ..)| *verb)
+    }
+
+    /// The word on command lines.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Upgrade => "upgrade",
+            Self::Finalise => "finalise",
+            Self::Confirm => "confirm",
+            Self::Switch => "switch",
+            Self::Rollback => "rollback",
+            Self::Gc => "gc",
+        }
+    }
+
+    fn row(self) -> (&'static [&'static str], &'static str) {
+        let row = VERBS.iter().find(|(verb, ..)| *verb == self);
+        row.map_or((&[], ""), |(_, versions, running)| (*versions, *running))
+    }
+
+    /// The versions that may boot if the power fails meanwhile; the last one must boot once it is done.
+    pub fn may_boot(self) -> &'static [&'static str] {
+        self.row().0
+    }
+
+    /// The version whose entry has to stay: what runs, or, in a trial, the way back.
+    pub fn must_stay(self) -> &'static str {
+        self.row().1
+    }
+}
+
+/// Events during which a verb ran.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Window {
+    /// The verb.
+    pub verb: Verb,
+    /// Its events.
+    pub events: Range<usize>,
+}
+
+/// A recorded life.
+#[derive(Debug)]
+pub struct Life {
+    /// The combination.
+    pub cell: Cell,
+    /// Disk and variable store before the first boot.
+    pub base: PathBuf,
+    /// Where things are in it.
+    pub layout: Layout,
+    /// Bytes of the variable store.
+    pub variables_size: u64,
+    /// GUID of the ESP, in the byte order of the table.
+    pub esp_guid: [u8; 16],
+    /// All that was written.
+    pub timeline: Timeline,
+    /// What ran when.
+    pub windows: Vec<Window>,
+    /// What the machine said each time it was on.
+    pub consoles: Vec<String>,
+    /// The images, for machines that boot what is left.
+    pub site: Site,
+}
+
+/// The marks of one time of being switched on: a verb, and how long the log was before and after it.
+type Marks = Vec<(Verb, Range<u64>)>;
+
+/// Installs `cell` and records its life, up to the last of `verbs`. Files are put into `folder`.
+///
+/// # Errors
+/// When an image cannot be made, or a machine does not do what it should.
+pub fn record(systems: &Systems, cell: &Cell, verbs: &[Verb], folder: &Path) -> Result<Life> {
+    let start = Instant::now();
+    let say = |what: &str| println!("{:6.1} s  {cell}: {what}", start.elapsed().as_secs_f32());
+    let versions = ["v1", "v2", "v3"];
+    let made: Vec<_> =
+        versions.iter().map(|version| images::make(systems, version, cell.format)).collect::<Result<_>>()?;
+    let named: Vec<(&str, &OciImage)> = versions.into_iter().zip(&made).collect();
+    let site = Site::make(&folder.join("site"), &named)?;
+    let [first, ..] = made.as_slice() else { anyhow::bail!("no images") };
+    say("images are there");
+    let base = folder.join("base.img");
+    install(&systems.programs().bootwright, cell, first, &base, &[], false)?;
+    let (layout, esp_guid) = partitions(&base)?;
+    let variables_size = append_variables(&base, layout.disk)?;
+    let file = folder.join("recorded.img");
+    copy(&base, &file)?;
+    say("installed");
+    let mut recorder = Recorder {
+        folder,
+        site: &site,
+        file,
+        layout: &layout,
+        variables_size,
+        logs: Vec::new(),
+        consoles: Vec::new(),
+    };
+    let last = verbs.iter().max().copied().unwrap_or(Verb::Gc);
+    let mut marks = vec![recorder.first_boot().context("the boot of v1")?];
+    say("upgraded and shut down");
+    if last > Verb::Finalise {
+        marks.push(recorder.second_boot(last).context("the boot of v2")?);
+        say("booted v2");
+    }
+    let timeline = recorder.timeline()?;
+    let consoles = recorder.consoles;
+    let windows =
+        windows(&timeline, &marks).into_iter().filter(|window| verbs.contains(&window.verb)).collect();
+    Ok(Life { cell: cell.clone(), base, layout, variables_size, esp_guid, timeline, windows, consoles, site })
+}
+
+fn windows(timeline: &Timeline, marks: &[Marks]) -> Vec<Window> {
+    let mut found = Vec::new();
+    for (number, marks) in marks.iter().enumerate() {
+        for (verb, bytes) in marks {
+            let events = timeline.event_at(number, bytes.start)..timeline.event_at(number, bytes.end);
+            found.push(Window { verb: *verb, events });
+        }
+    }
+    found
+}
+
+struct Recorder<'a> {
+    folder: &'a Path,
+    site: &'a Site,
+    file: PathBuf,
+    layout: &'a Layout,
+    variables_size: u64,
+    logs: Vec<PathBuf>,
+    consoles: Vec<String>,
+}
+
+impl Recorder<'_> {
+    fn switch_on(&mut self) -> Result<Guest> {
+        let log = self.folder.join(format!("log{}", self.logs.len()));
+        File::create(&log)?;
+        let recorded = Recorded {
+            file: self.file.clone(),
+            disk_size: self.layout.disk,
+            variables_size: self.variables_size,
+            log: log.clone(),
+        };
+        self.logs.push(log);
+        let builder = Vm::builder("recorded").recorded(recorded);
+        let mut guest = Guest::attach(builder.disk(Disk::folder(IMAGES_LABEL, self.site.folder())).start()?)?;
+        guest.settle()?;
+        Ok(guest)
+    }
+
+    /// How much was logged so far, in bytes.
+    fn position(&self) -> Result<u64> {
+        let log = self.logs.last().context("nothing is recorded")?;
+        Ok(std::fs::metadata(log)?.len())
+    }
+
+    fn run(&self, guest: &mut Guest, verb: Verb, command: &str, marks: &mut Marks) -> Result<()> {
+        let start = self.position()?;
+        guest.sh(command)?;
+        marks.push((verb, start..self.position()?));
+        Ok(())
+    }
+
+    fn first_boot(&mut self) -> Result<Marks> {
+        let mut guest = self.switch_on()?;
+        guest.offer("v2")?;
+        let [etc, var] = MARKERS;
+        // Each file is synced: that of the whole system sends no flush to the disk.
+        guest.sh(&format!(
+            "for file in /{etc} /{var}; do printf '{}' > $file; sync $file; done",
+            MARKER.replace('\n', "\\n")
+        ))?;
+        let mut marks = Marks::new();
+        self.run(&mut guest, Verb::Upgrade, "bootwright upgrade", &mut marks)?;
+        let start = self.position()?;
+        guest.vm().shutdown(BOOT)?;
+        marks.push((Verb::Finalise, start..u64::MAX));
+        let console = guest.vm().serial_text();
+        ensure!(
+            console.contains(" boots next"),
+            "nothing was finalised:\n{}",
+            host::tail(console.as_bytes(), 60)
+        );
+        self.consoles.push(console);
+        Ok(marks)
+    }
+
+    fn second_boot(&mut self, last: Verb) -> Result<Marks> {
+        let mut guest = self.switch_on()?;
+        let mut marks = vec![(Verb::Confirm, 0..self.position()?)];
+        let running = guest.version()?;
+        ensure!(running == "v2", "{running} runs after the upgrade");
+        let image = format!("oci:/run/bootwright-folders/{IMAGES_LABEL}/v3:latest");
+        let commands = [
+            (Verb::Switch, format!("bootwright switch {image}")),
+            (Verb::Rollback, "bootwright rollback".to_owned()),
+            (Verb::Gc, "bootwright gc".to_owned()),
+        ];
+        for (verb, command) in commands.into_iter().filter(|(verb, _)| *verb <= last) {
+            self.run(&mut guest, verb, &command, &mut marks)?;
+        }
+        // What the guest still keeps is not needed: the power may as well be cut.
+        guest.vm().power_cut();
+        self.consoles.push(guest.vm().serial_text());
+        Ok(marks)
+    }
+
+    fn timeline(&self) -> Result<Timeline> {
+        let mut timeline = Timeline::default();
+        for log in &self.logs {
+            timeline.add(std::fs::read(log)?, self.layout)?;
+            std::fs::remove_file(log)?;
+        }
+        std::fs::remove_file(&self.file)?;
+        Ok(timeline)
+    }
+}
+
+/// Copies a sparse file.
+pub fn copy(from: &Path, to: &Path) -> Result<()> {
+    let mut command = host::command("cp");
+    host::run(command.args(["--reflink=auto", "--sparse=always"]).arg(from).arg(to)).map(drop)
+}
+
+/// Puts the variables of a machine that was never switched on behind the disk.
+fn append_variables(file: &Path, disk: u64) -> Result<u64> {
+    let variables = std::fs::read(Firmware::find()?.vars)?;
+    let mut file = File::options().append(true).open(file)?;
+    ensure!(file.metadata()?.len() == disk, "the disk changed its size");
+    file.write_all(&variables)?;
+    Ok(variables.len() as u64)
+}
+
+/// The first two partitions of a GUID partition table (UEFI specification, section 5.3), and the first one's GUID.
+fn partitions(disk: &Path) -> Result<(Layout, [u8; 16])> {
+    const SECTOR: u64 = 512;
+    let file = File::open(disk)?;
+    let mut table = [0; 256];
+    file.read_exact_at(&mut table, 2 * SECTOR)?;
+    let number = |at: usize| -> Result<u64> {
+        let bytes = table.get(at..at + 8).context("a short table")?;
+        Ok(u64::from_le_bytes(bytes.try_into()?) * SECTOR)
+    };
+    let range = |at: usize| -> Result<Range<u64>> { Ok(number(at + 32)?..number(at + 40)? + SECTOR) };
+    let (esp, root) = (range(0)?, range(128)?);
+    let disk = file.metadata()?.len();
+    ensure!(
+        esp.start > 0 && esp.end <= root.start && root.end <= disk,
+        "no ESP and root on {esp:?} {root:?}"
+    );
+    let guid = table.get(16..32).context("a short table")?.try_into()?;
+    Ok((Layout { disk, esp, root }, guid))
+}

@@ -1,0 +1,168 @@
+//! The command: records lives, checks their states, boots some, and sums up.
+
+use std::{process::ExitCode, time::Instant};
+
+use anyhow::{Context as _, Result};
+use clap::{Parser, ValueEnum};
+
+use super::{
+    boot,
+    check::{self, Amount, Bootable, Findings},
+    life::{self, Life, Verb},
+    scratch::Scratch,
+};
+use crate::{
+    images::Cache,
+    lifecycle::Cell,
+    system::{KernelFormat, Systems},
+};
+
+/// Cuts the power of machines at every flush and in between, and checks that each is left with a system that boots.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "cargo xtask power-cuts", bin_name = "cargo xtask power-cuts")]
+pub struct Options {
+    /// Storage backends; all if not given
+    #[arg(long)]
+    backend: Vec<String>,
+    /// Bootloaders; all if not given
+    #[arg(long)]
+    boot: Vec<String>,
+    /// Kernel formats; both if not given
+    #[arg(long)]
+    format: Vec<Format>,
+    /// Verbs to look at; all if not given
+    #[arg(long)]
+    verb: Vec<VerbName>,
+    /// States of each verb in each combination
+    #[arg(long, default_value_t = 300)]
+    states: usize,
+    /// Machines to boot for each verb in each combination
+    #[arg(long, default_value_t = 2)]
+    boots: usize,
+    /// Another choice of states for another seed
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+/// A kernel format on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Split,
+    Unified,
+}
+
+/// A verb on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum VerbName {
+    Upgrade,
+    Finalise,
+    Confirm,
+    Switch,
+    Rollback,
+    Gc,
+}
+
+const BACKENDS: [&str; 2] = ["composefs", "ostree"];
+const BOOTLOADERS: [&str; 3] = ["systemd-boot", "uki", "grub2"];
+const FORMATS: [(Format, KernelFormat); 2] =
+    [(Format::Split, KernelFormat::Split), (Format::Unified, KernelFormat::Unified)];
+
+impl Options {
+    fn cells(&self) -> Vec<Cell> {
+        let mut cells = Vec::new();
+        let wanted = |list: &[String], name: &str| list.is_empty() || list.iter().any(|one| one == name);
+        for backend in BACKENDS.into_iter().filter(|name| wanted(&self.backend, name)) {
+            for bootloader in BOOTLOADERS.into_iter().filter(|name| wanted(&self.boot, name)) {
+                for (name, format) in FORMATS {
+                    if self.format.is_empty() || self.format.contains(&name) {
+                        cells.push(Cell::new(backend, bootloader, format));
+                    }
+                }
+            }
+        }
+        cells
+    }
+
+    fn verbs(&self) -> Vec<Verb> {
+        let wanted = |verb: &Verb| {
+            self.verb.is_empty()
+                || self.verb.iter().any(|name| {
+                    name.to_possible_value().is_some_and(|value| value.matches(verb.name(), true))
+                })
+        };
+        Verb::all().filter(wanted).collect()
+    }
+}
+
+/// Runs with the arguments of this process, and says whether all states were good. To be started by
+/// [`in_own_namespace`](super::scratch::in_own_namespace).
+pub fn main() -> ExitCode {
+    match run(&Options::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> Result<bool> {
+    let start = Instant::now();
+    let mut systems = Systems::new(Cache::in_target_dir()?)?;
+    let mut all = Vec::new();
+    for cell in options.cells() {
+        systems = systems.for_backend(&cell.backend)?;
+        let findings = one(&systems, &cell, options).with_context(|| cell.to_string())?;
+        all.push((cell, findings));
+    }
+    println!("\nseed {}, {:.0} s", options.seed, start.elapsed().as_secs_f32());
+    Ok(sum_up(&all))
+}
+
+fn one(systems: &Systems, cell: &Cell, options: &Options) -> Result<Vec<Findings>> {
+    let scratch = Scratch::make()?;
+    // Finalisation tells what both versions are.
+    let mut verbs = options.verbs();
+    let asked = verbs.clone();
+    verbs.extend([Verb::Upgrade, Verb::Finalise]);
+    let life = life::record(systems, cell, &verbs, &scratch.path())?;
+    let amount = Amount { states: options.states, boots: options.boots, seed: options.seed };
+    let (mut findings, bootable) = check::check(&life, &scratch, &asked, amount)?;
+    for state in &bootable {
+        boot_one(&life, state, &mut findings);
+    }
+    Ok(findings)
+}
+
+fn boot_one(life: &Life, state: &Bootable, findings: &mut [Findings]) {
+    let result = boot::boot(life, state);
+    let Some(findings) = findings.iter_mut().find(|findings| findings.verb == state.verb) else { return };
+    findings.boots += 1;
+    if let Err(error) = result {
+        findings.failure(&format!("booted: {}", state.name), &error);
+    }
+}
+
+/// A table of everything and what is wrong; whether nothing is.
+fn sum_up(all: &[(Cell, Vec<Findings>)]) -> bool {
+    let (mut states, mut boots, mut failed) = (0, 0, 0);
+    println!(
+        "| combination | verb | writes | flushes | states | boots | failed |\n|---|---|---|---|---|---|---|"
+    );
+    for (cell, findings) in all {
+        for one in findings {
+            let (writes, flushes) = one.events;
+            let (verb, count) = (one.verb.name(), one.states);
+            println!("| {cell} | {verb} | {writes} | {flushes} | {count} | {} | {} |", one.boots, one.failed);
+            (states, boots, failed) = (states + one.states, boots + one.boots, failed + one.failed);
+        }
+    }
+    for (cell, findings) in all {
+        for failure in findings.iter().flat_map(|one| &one.failures) {
+            println!("\n{cell}: {failure}");
+        }
+    }
+    println!("\n{states} states checked, {boots} booted, {failed} failed");
+    failed == 0 && states > 0
+}

@@ -1,0 +1,301 @@
+//! The tree of a deployment: what belongs to it, and whether all of that is there.
+//!
+//! Learned once, from a state where nothing was lost. Of files that were there before the recording the presence and the size are compared, since
+//! nothing writes their blocks; of newer ones the content.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use sha2::{Digest as _, Sha256};
+
+use super::scratch::MountedRoot;
+use crate::{host, oracle::LiveRoot};
+
+/// Where the composefs store has its objects, below the physical root.
+const OBJECTS: &str = "composefs/objects";
+const REDIRECT: &str = "trusted.overlay.redirect";
+
+/// What a tree is made of.
+#[derive(Debug, Clone)]
+pub enum Tree {
+    /// An EROFS image, and objects that are named by their fs-verity digest. The image is the first of `new`.
+    Objects {
+        /// Name and size in bytes of each object that the image refers to.
+        all: BTreeMap<String, u64>,
+        /// Those to be read.
+        new: Vec<String>,
+    },
+    /// A folder with files.
+    Folder {
+        /// Below the physical root.
+        at: PathBuf,
+        /// What each path below it is: kind, size, target of a link.
+        all: BTreeMap<PathBuf, String>,
+        /// SHA-256 of those to be read.
+        new: BTreeMap<PathBuf, String>,
+    },
+}
+
+/// Names of what is in the stores already: objects, or files of folders by their inode.
+#[derive(Debug, Clone, Default)]
+pub struct Before(BTreeSet<String>);
+
+impl Before {
+    /// Looks at a physical root.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn look(root: &Path) -> Result<Self> {
+        let mut found = BTreeSet::new();
+        for folder in [OBJECTS, "ostree/repo/objects"] {
+            let folder = root.join(folder);
+            for prefix in std::fs::read_dir(folder).into_iter().flatten() {
+                let prefix = prefix?;
+                for object in std::fs::read_dir(prefix.path())? {
+                    let object = object?;
+                    let name = object.file_name().to_string_lossy().into_owned();
+                    found.insert(format!("{}{name}", prefix.file_name().to_string_lossy()));
+                    found.insert(std::os::unix::fs::DirEntryExt::ino(&object).to_string());
+                }
+            }
+        }
+        Ok(Self(found))
+    }
+}
+
+impl Tree {
+    /// Learns what the tree of `live` is made of.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn learn(root: &MountedRoot, live: &LiveRoot, before: &Before, scratch: &Path) -> Result<Self> {
+        match &live.root {
+            Some(folder) => learn_folder(root, folder, before),
+            None => learn_objects(root, live, before, scratch),
+        }
+    }
+
+    /// Checks that all of it is there. With `thorough`, the sizes of objects that were there before are compared as well, which takes most of the time.
+    ///
+    /// # Errors
+    /// Says what is missing or differs.
+    pub fn verify(&self, root: &MountedRoot, scratch: &Path, thorough: bool) -> Result<()> {
+        match self {
+            Self::Objects { all, new } => {
+                verify_names(root.path(), all)?;
+                for (name, size) in all.iter().filter(|(name, _)| thorough || new.contains(name)) {
+                    let found = object(root.path(), name).metadata();
+                    let found = found.with_context(|| format!("the object {name} is missing"))?;
+                    ensure!(found.len() == *size, "the object {name} has {} bytes, not {size}", found.len());
+                }
+                verify_objects(root, new, scratch)
+            }
+            Self::Folder { at, all, new } => verify_folder(&root.path().join(at), all, new),
+        }
+    }
+}
+
+/// Whether each object has a name in the store.
+fn verify_names(root: &Path, all: &BTreeMap<String, u64>) -> Result<()> {
+    let mut names = all.keys().peekable();
+    while let Some(prefix) = names.peek().and_then(|name| name.get(..2)) {
+        let folder = root.join(OBJECTS).join(prefix);
+        let listed = std::fs::read_dir(&folder).with_context(|| format!("read {}", folder.display()))?;
+        let listed: BTreeSet<_> =
+            listed.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+        while let Some(name) = names.next_if(|name| name.starts_with(prefix)) {
+            ensure!(listed.contains(name.get(2..).unwrap_or_default()), "the object {name} is missing");
+        }
+    }
+    Ok(())
+}
+
+fn object(root: &Path, name: &str) -> PathBuf {
+    let (prefix, rest) = name.split_at_checked(2).unwrap_or((name, ""));
+    root.join(OBJECTS).join(prefix).join(rest)
+}
+
+fn learn_objects(root: &MountedRoot, live: &LiveRoot, before: &Before, scratch: &Path) -> Result<Tree> {
+    let folder = live.etc.parent().and_then(Path::file_name).context("a deployment's folder")?;
+    let image = folder.to_string_lossy().into_owned();
+    let file = dump(root, std::slice::from_ref(&image), scratch)?.pop().context("the image")?;
+    let mounted = scratch.join("image");
+    std::fs::create_dir_all(&mounted)?;
+    let mut mount = host::command("mount");
+    host::run(mount.args(["-t", "erofs", "-o", "loop,ro"]).arg(&file).arg(&mounted))?;
+    let listed = redirects(&mounted);
+    host::run(host::command("umount").arg(&mounted))?;
+    let mut all = listed?;
+    let mut new: Vec<_> = all.keys().filter(|name| !before.0.contains(*name)).cloned().collect();
+    let size = object(root.path(), &image).metadata()?.len();
+    all.insert(image.clone(), size);
+    new.insert(0, image);
+    Ok(Tree::Objects { all, new })
+}
+
+/// The objects that files of an image are redirected to, with the sizes that the image gives them.
+fn redirects(image: &Path) -> Result<BTreeMap<String, u64>> {
+    let mut found = BTreeMap::new();
+    walk(image, &mut |path, metadata| {
+        let mut value = [0; 512];
+        if metadata.is_file()
+            && let Ok(length) = rustix::fs::lgetxattr(path, REDIRECT, &mut value)
+        {
+            let text = String::from_utf8_lossy(value.get(..length).unwrap_or_default()).replace('/', "");
+            found.insert(text, metadata.len());
+        }
+        Ok(())
+    })?;
+    ensure!(!found.is_empty(), "no file of the image refers to an object");
+    Ok(found)
+}
+
+/// Calls `each` for everything below a folder.
+fn walk(folder: &Path, each: &mut impl FnMut(&Path, &std::fs::Metadata) -> Result<()>) -> Result<()> {
+    for entry in std::fs::read_dir(folder).with_context(|| format!("read {}", folder.display()))? {
+        let path = entry?.path();
+        let metadata = path.symlink_metadata()?;
+        each(&path, &metadata)?;
+        if metadata.is_dir() {
+            walk(&path, each)?;
+        }
+    }
+    Ok(())
+}
+
+/// Copies objects out of a root whose kernel may not know how to open them: those with fs-verity.
+fn dump(root: &MountedRoot, names: &[String], scratch: &Path) -> Result<Vec<PathBuf>> {
+    rustix::fs::syncfs(std::fs::File::open(root.path())?)?;
+    let folder = scratch.join("dump");
+    std::fs::create_dir_all(&folder)?;
+    let (mut script, mut files) = (String::new(), Vec::new());
+    for (number, name) in names.iter().enumerate() {
+        let file = folder.join(number.to_string());
+        let at = object(Path::new("/"), name);
+        writeln!(script, "dump {} {}", at.display(), file.display())?;
+        drop(std::fs::remove_file(&file));
+        files.push(file);
+    }
+    let commands = folder.join("commands");
+    std::fs::write(&commands, script)?;
+    host::run(host::command("debugfs").arg("-f").arg(&commands).arg(root.device()))?;
+    Ok(files)
+}
+
+fn verify_objects(root: &MountedRoot, names: &[String], scratch: &Path) -> Result<()> {
+    for (name, file) in names.iter().zip(dump(root, names, scratch)?) {
+        let content = std::fs::read(&file).with_context(|| format!("the object {name} cannot be read"))?;
+        let found = verity_digest(&content);
+        ensure!(found == *name, "the object {name} has the digest {found}");
+    }
+    Ok(())
+}
+
+/// The fs-verity digest with SHA-256, blocks of 4096 bytes and no salt (Documentation/filesystems/fsverity.rst, "fs-verity descriptor").
+fn verity_digest(content: &[u8]) -> String {
+    const BLOCK: usize = 4096;
+    let mut level: Vec<[u8; 32]> = content.chunks(BLOCK).map(padded).collect();
+    while level.len() > 1 {
+        level = level.concat().chunks(BLOCK).map(padded).collect();
+    }
+    let mut descriptor = vec![1, 1, 12, 0, 0, 0, 0, 0];
+    descriptor.extend((content.len() as u64).to_le_bytes());
+    descriptor.extend(level.first().copied().unwrap_or_default());
+    descriptor.resize(256, 0);
+    hex::encode(Sha256::digest(&descriptor))
+}
+
+/// Digest of a block that is filled up with zeros.
+fn padded(block: &[u8]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(block);
+    hash.update(vec![0; 4096 - block.len()]);
+    hash.finalize().into()
+}
+
+fn learn_folder(root: &MountedRoot, folder: &Path, before: &Before) -> Result<Tree> {
+    let mut new = BTreeMap::new();
+    let all = listing(folder, &mut |path, metadata| {
+        let inode = std::os::unix::fs::MetadataExt::ino(metadata).to_string();
+        if metadata.is_file() && !before.0.contains(&inode) {
+            let name = path.strip_prefix(folder).unwrap_or(path).to_owned();
+            new.insert(name, hex::encode(Sha256::digest(std::fs::read(path)?)));
+        }
+        Ok(())
+    })?;
+    let at = folder.strip_prefix(root.path()).unwrap_or(folder).to_owned();
+    Ok(Tree::Folder { at, all, new })
+}
+
+/// Kind, size and target of everything in the part of a tree that never changes.
+fn listing(
+    folder: &Path,
+    each: &mut impl FnMut(&Path, &std::fs::Metadata) -> Result<()>,
+) -> Result<BTreeMap<PathBuf, String>> {
+    let mut all = BTreeMap::new();
+    walk(&folder.join("usr"), &mut |path, metadata| {
+        let name = path.strip_prefix(folder).unwrap_or(path).to_owned();
+        let what = if metadata.is_symlink() {
+            format!("-> {}", String::from_utf8_lossy(std::fs::read_link(path)?.as_os_str().as_bytes()))
+        } else if metadata.is_file() {
+            format!("{} bytes", metadata.len())
+        } else {
+            "folder".to_owned()
+        };
+        all.insert(name, what);
+        each(path, metadata)
+    })?;
+    Ok(all)
+}
+
+fn verify_folder(
+    folder: &Path,
+    all: &BTreeMap<PathBuf, String>,
+    new: &BTreeMap<PathBuf, String>,
+) -> Result<()> {
+    let found = listing(folder, &mut |_, _| Ok(()))?;
+    for (name, what) in all {
+        let here = found.get(name).map_or("missing", String::as_str);
+        ensure!(here == what, "/{} is {here}, not {what}", name.display());
+    }
+    ensure!(found.len() == all.len(), "{} has more files than its image", folder.display());
+    for (name, digest) in new {
+        let content = std::fs::read(folder.join(name))?;
+        ensure!(hex::encode(Sha256::digest(content)) == *digest, "/{} has another content", name.display());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The values are what `fsverity digest` prints.
+    #[test]
+    fn a_verity_digest_is_that_of_the_kernel() {
+        let empty = "3d248ca542a24fc62d1c43b916eae5016878e2533c88238480b26128a1f1af95";
+        assert_eq!(verity_digest(&[]), empty);
+    }
+
+    #[test]
+    fn a_torn_or_missing_file_of_a_folder_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let usr = folder.path().join("usr");
+        std::fs::create_dir(&usr).unwrap();
+        std::fs::write(usr.join("a"), "one").unwrap();
+        std::fs::write(usr.join("b"), "two").unwrap();
+        let all = listing(folder.path(), &mut |_, _| Ok(())).unwrap();
+        let new = BTreeMap::from([(PathBuf::from("usr/a"), hex::encode(Sha256::digest("one")))]);
+        verify_folder(folder.path(), &all, &new).unwrap();
+        std::fs::write(usr.join("a"), "0ne").unwrap();
+        assert!(verify_folder(folder.path(), &all, &new).unwrap_err().to_string().contains("usr/a"));
+        std::fs::write(usr.join("a"), "one").unwrap();
+        std::fs::remove_file(usr.join("b")).unwrap();
+        assert!(verify_folder(folder.path(), &all, &new).unwrap_err().to_string().contains("usr/b"));
+    }
+}
