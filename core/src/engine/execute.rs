@@ -120,6 +120,7 @@ impl<'a> Run<'a> {
         let parts = &self.engine.parts;
         let deployment = parts.backend.prepare(&request.spec()).await?;
         let mut record = parts.state.record(&deployment.id)?;
+        record.sequence = self.engine.observe().await?.next_sequence();
         record.machine_args = request.machine_args.clone();
         record.signature_policy = request.signature_policy;
         if *self.operation == Operation::Install {

@@ -67,12 +67,11 @@ impl Verb {
 }
 
 /// How many points of one verb are tried: all where that is cheap, else some that are spread evenly.
-fn points(world: &dyn World, count: u64) -> Vec<u64> {
-    const FEW: u64 = 10;
-    if world.tier() == Tier::Fakes || count <= FEW {
+fn points(world: &dyn World, count: u64, few: u64) -> Vec<u64> {
+    if world.tier() == Tier::Fakes || count <= few {
         return (0..count).collect();
     }
-    (0..FEW).map(|step| step * (count - 1) / (FEW - 1)).collect()
+    (0..few).map(|step| step * (count - 1) / (few - 1)).collect()
 }
 
 /// Counts the changes of a verb, then stops before each in turn and looks what is left. Only `may_run` may run after the cut.
@@ -92,7 +91,9 @@ async fn sweep_with(
     verb.run(world).await.context("without a cut")?;
     let count = world.mutations().await?;
     ensure!(count > 0, "{verb:?} changes nothing");
-    for point in points(world, count) {
+    // A failing trial takes several boots at each point.
+    let few = if failing.is_some() { 6 } else { 10 };
+    for point in points(world, count, few) {
         world.restore(&*start).await?;
         world.stop_before(Some(point)).await?;
         match verb.run(world).await {
