@@ -383,6 +383,10 @@ impl Engine {
         }
         let keep = before.keep();
         let cleaned = async {
+            // First: it must not name what is about to be deleted.
+            if self.parts.state.staged()? != before.staged {
+                self.parts.state.set_staged(before.staged.as_ref())?;
+            }
             self.refresh().await?;
             if !keep.is_empty() {
                 self.parts.loader.sweep(&keep).await?;

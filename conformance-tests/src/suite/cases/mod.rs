@@ -7,6 +7,7 @@ mod boot;
 mod crash;
 mod deployments;
 mod etc_merge;
+mod faults;
 mod foreign;
 mod install;
 mod integrity;
@@ -57,6 +58,7 @@ pub fn all_cases() -> Vec<Case> {
         unsupported::images::CASES,
         integrity::CASES,
         crash::CASES,
+        faults::CASES,
     ]
     .concat()
 }

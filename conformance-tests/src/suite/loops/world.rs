@@ -10,7 +10,7 @@ use bootwright_core::{
     context::{BackendContext, BootContext, Firmware, PartitionIdentity, Sealing},
     efi::{AbsentVariables, EfiVariables},
     engine::{Engine, ImageLookup, InstallRequest, Parts, StateStore, SystemRecord, UpdateRequest},
-    fs::{Faults, Root},
+    fs::{Fault, Faults, Root},
     model::{DeploymentId, ImageReference, ImageSummary, KernelCmdline, NoProgress, Stateroot},
     registry::{BackendPlugin, BootloaderPlugin, Verity},
     transport::{self, policy::ImagePolicy},
@@ -505,6 +505,11 @@ impl World for LoopWorld {
 
     async fn stop_before(&mut self, n: Option<u64>) -> Result<()> {
         self.faults = n.map_or_else(Faults::none, Faults::stop_before);
+        Ok(())
+    }
+
+    async fn fail_once(&mut self, n: u64, fault: Fault) -> Result<()> {
+        self.faults = Faults::fail_once(n, fault);
         Ok(())
     }
 
