@@ -34,7 +34,9 @@ pub fn space_needed(root: &Root, place: &str, plan: &BootPlan) -> Result<SpaceNe
         }
         for (name, blob) in blobs_of(&spec.artifacts.kernel) {
             let path = stored(&blob.sha256, name);
-            if root.size_of(&path)? != Some(blob.size) && counted.insert(path) {
+            // The folder of a UKI with addons is named by all of them: another argument, another copy.
+            let copied = with_addons(spec) || root.size_of(&path)? != Some(blob.size);
+            if copied && counted.insert(path) {
                 // The folder takes a cluster too.
                 needed.add(blob.size);
                 needed.add(1);
@@ -42,6 +44,14 @@ pub fn space_needed(root: &Root, place: &str, plan: &BootPlan) -> Result<SpaceNe
         }
     }
     Ok(needed.total())
+}
+
+/// Whether an entry takes a UKI that has addons.
+fn with_addons(spec: &EntrySpec) -> bool {
+    match &spec.artifacts.kernel {
+        KernelArtifacts::Unified { addons, .. } => !addons.is_empty() || !spec.extra_args.is_empty(),
+        KernelArtifacts::Split { .. } => false,
+    }
 }
 
 /// Each blob with the name that it gets in its folder.

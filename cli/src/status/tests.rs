@@ -135,6 +135,7 @@ fn what_was_left_is_shown_with_its_reason() {
         image_digest: Digest::from_sha256([0xcd; 32]),
         version: Some("1.3".into()),
         when: "2026-02-03T04:05:06Z".into(),
+        sequence: 3,
         reason: AbandonReason::FailedTrial { tries: Some(3) },
     };
     let status = Status { abandoned: vec![left], ..installed() };

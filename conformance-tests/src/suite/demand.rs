@@ -10,7 +10,7 @@ use crate::system::KernelFormat;
 /// What a world can do beyond the ordinary. A tier states which it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Property {
-    /// [`super::World::stop_before`], [`super::World::mutations`], [`super::World::checkpoint`].
+    /// [`super::World::stop_before`], [`super::World::fail_once`], [`super::World::mutations`], [`super::World::checkpoint`].
     CrashPoints,
     /// [`super::World::ask_plugin`].
     PluginCalls,

@@ -2,7 +2,7 @@
 //!
 //! The machine goes back to the last good deployment by itself, and the clean-up after that takes away what failed. What is remembered here keeps
 //! the next `upgrade` from bringing the very same image back. It is written before the clean-up, so that no crash can lose it, and it goes
-//! when a deployment proves good for the first time: by then the origin has moved on.
+//! when a deployment that was made later proves good: by then the origin has moved on.
 
 use std::{
     fmt,
@@ -32,6 +32,9 @@ pub struct Abandoned {
     pub version: Option<String>,
     /// When that was noticed, RFC 3339 in UTC, by the machine's clock.
     pub when: String,
+    /// [`super::DeploymentRecord::sequence`] of the deployment.
+    #[serde(default)]
+    pub sequence: u64,
     /// Why.
     pub reason: AbandonReason,
 }
@@ -109,6 +112,7 @@ impl Observed {
             image_digest: image.manifest_digest.clone(),
             version: image.version.clone(),
             when: now(),
+            sequence: self.records.get(id).map_or(0, |record| record.sequence),
             reason,
         })
     }
@@ -117,11 +121,22 @@ impl Observed {
         self.recorded.iter().any(|one| &one.image_digest == digest)
     }
 
-    /// Whether a good boot of the default leaves something to be noted about it ([`super::Step::Prove`]).
+    /// Whether a good boot of `id` as the default makes a record superfluous.
+    fn settles(&self, id: &DeploymentId, one: &Abandoned) -> bool {
+        let newer = self.records.get(id).is_some_and(|record| record.sequence > one.sequence);
+        let own = self.deployments.get(id).is_some_and(|own| own.image.manifest_digest == one.image_digest);
+        newer || own
+    }
+
+    /// Whether a good boot of `id` as the default changes what is remembered ([`super::Step::Prove`]).
     pub(super) fn proves_something(&self, id: &DeploymentId) -> bool {
-        let known = self.records.get(id).is_some_and(|record| record.proven);
-        let digest = self.deployments.get(id).map(|deployment| &deployment.image.manifest_digest);
-        !known || digest.is_some_and(|digest| self.is_recorded(digest))
+        self.recorded.iter().any(|one| self.settles(id, one))
+    }
+
+    /// For the next deployment that is made.
+    pub(super) fn next_sequence(&self) -> u64 {
+        let made = self.records.values().map(|record| record.sequence);
+        made.chain(self.recorded.iter().map(|one| one.sequence)).max().unwrap_or(0).saturating_add(1)
     }
 }
 
@@ -155,20 +170,14 @@ impl Engine {
         self.parts.state.set_abandoned(all.get(all.len().saturating_sub(LIMIT)..).unwrap_or_default())
     }
 
-    /// A boot of the default was good. The first time, whatever was left before it is history; later, only its own record goes.
+    /// A boot of the default was good: what was left before it was made is history, and so is its own record.
     ///
-    /// A crash in the middle leaves records that the next good boot removes.
+    /// A crash leaves the old records or the new ones.
     pub(super) async fn prove(&self, id: &DeploymentId) -> Result<()> {
-        let state = &self.parts.state;
-        let mut record = state.record(id)?;
-        if record.proven {
-            let observed = self.observe().await?;
-            let own = observed.deployments.get(id).map(|deployment| &deployment.image.manifest_digest);
-            return own.map_or(Ok(()), |digest| self.forget_abandoned(digest));
-        }
-        state.set_abandoned(&[])?;
-        record.proven = true;
-        state.set_record(id, &record)
+        let observed = self.observe().await?;
+        let (settled, open): (Vec<_>, Vec<_>) =
+            observed.recorded.iter().cloned().partition(|one| observed.settles(id, one));
+        if settled.is_empty() { Ok(()) } else { self.parts.state.set_abandoned(&open) }
     }
 
     /// Somebody asked for this image again.

@@ -120,6 +120,7 @@ impl<'a> Run<'a> {
         let parts = &self.engine.parts;
         let deployment = parts.backend.prepare(&request.spec()).await?;
         let mut record = parts.state.record(&deployment.id)?;
+        record.sequence = self.engine.observe().await?.next_sequence();
         record.machine_args = request.machine_args.clone();
         record.signature_policy = request.signature_policy;
         if *self.operation == Operation::Install {
@@ -266,7 +267,7 @@ impl<'a> Run<'a> {
             let must_look = self.may_have_changed(place);
             let (entry, its_tree) = match existing {
                 Some(entry) if !must_look => (PlannedEntry::Keep(entry.id.clone()), None),
-                _ => self.add_or_keep(id, existing).await?,
+                _ => self.add_or_keep(id, existing, self.will_move(place)).await?,
             };
             entries.push(entry);
             tree = tree.or(its_tree);
@@ -276,6 +277,13 @@ impl<'a> Run<'a> {
 
     fn starts_again(&self, place: usize) -> bool {
         matches!(self.operation, Operation::Finalize) && place == 0
+    }
+
+    /// While an upgrade is staged, its plan only tells how much room the shutdown will take. By then, the root arguments of the others have moved, if
+    /// they do, and their entries are written anew.
+    fn will_move(&self, place: usize) -> bool {
+        let moving = !self.engine.parts.backend.capabilities().predictable_root_args;
+        matches!(self.operation, Operation::Update { .. }) && moving && place > 0
     }
 
     /// A rollback only reorders: it must not depend on the backend. Other plans look whether the arguments of the new default changed;
@@ -289,9 +297,10 @@ impl<'a> Run<'a> {
         &self,
         id: &DeploymentId,
         existing: Option<&PublishedEntry>,
+        will_move: bool,
     ) -> Result<(PlannedEntry, Option<Box<dyn TreeReader>>)> {
         let (mut spec, tree) = self.engine.entry_spec(id).await?;
-        if let Some(entry) = existing.filter(|entry| still_describes(entry, &spec)) {
+        if let Some(entry) = existing.filter(|entry| !will_move && still_describes(entry, &spec)) {
             return Ok((PlannedEntry::Keep(entry.id.clone()), None));
         }
         spec.tries = self.tries(existing);
@@ -374,6 +383,10 @@ impl Engine {
         }
         let keep = before.keep();
         let cleaned = async {
+            // First: it must not name what is about to be deleted.
+            if self.parts.state.staged()? != before.staged {
+                self.parts.state.set_staged(before.staged.as_ref())?;
+            }
             self.refresh().await?;
             if !keep.is_empty() {
                 self.parts.loader.sweep(&keep).await?;

@@ -84,7 +84,7 @@ pub enum Step {
     Publish(Vec<Target>),
     /// This boot was good.
     Confirm(DeploymentId),
-    /// A boot of the default was good: note it, and forget what was left before it.
+    /// A boot of the default was good: forget what was left before it was made.
     Prove(DeploymentId),
     /// Publish entries again whose root arguments moved, and delete those of the old ones, unless a trial is under way.
     Settle(BTreeSet<DeploymentId>),

@@ -48,9 +48,9 @@ pub struct DeploymentRecord {
     /// Its image demanded at install that the host's signature policy is more than a formality; so do later images then.
     #[serde(default)]
     pub signature_policy: bool,
-    /// A boot of it was confirmed as good.
+    /// Counts up with each deployment that is made, so that the newer of two can be told.
     #[serde(default)]
-    pub proven: bool,
+    pub sequence: u64,
 }
 
 /// A deployment that becomes the default at the next shutdown.

@@ -6,5 +6,5 @@ mod faults;
 mod json;
 mod root;
 
-pub use faults::Faults;
+pub use faults::{Fault, Faults};
 pub use root::{ReplaceStyle, Root, TEMPORARY_PREFIX, hash_into};

@@ -144,7 +144,8 @@ impl Root {
         self.faults.before(&format!("create folder {}", self.show(path)))?;
         let ancestors = Path::new(path).ancestors().skip(1);
         let parents: Vec<_> = ancestors.map(|parent| (parent, self.dir.is_dir(parent))).collect();
-        self.dir.create_dir_all(path).context_io(|| format!("create folder {}", self.show(path)))?;
+        self.again(|| self.dir.create_dir_all(path))
+            .context_io(|| format!("create folder {}", self.show(path)))?;
         for (parent, existed) in parents {
             self.sync_folder(parent.to_str().filter(|name| !name.is_empty()).unwrap_or("."))?;
             if existed {
@@ -162,7 +163,11 @@ impl Root {
     /// rename (its folder alone is not enough: a cut showed an empty file).
     pub fn replace(&self, path: &str, content: &[u8], style: ReplaceStyle) -> Result<()> {
         let temporary = self.write_temporary(path, content)?;
-        self.move_into_place(&temporary, path, style)
+        let moved = self.move_into_place(&temporary, path, style);
+        if moved.as_ref().is_err_and(|error| error.kind() != crate::ErrorKind::Interrupted) {
+            let _ = self.dir.remove_file(&temporary);
+        }
+        moved
     }
 
     /// Writes `content` to a temporary file beside `path` and syncs it; returns its path.
@@ -189,7 +194,8 @@ impl Root {
 
     fn copy_and_sync(&self, path: &str, reader: &mut dyn Read) -> std::io::Result<Digest> {
         let mut options = OpenOptions::new();
-        let mut file = self.dir.open_with(path, options.write(true).create(true).truncate(true))?;
+        options.write(true).create(true).truncate(true);
+        let mut file = self.again(|| self.dir.open_with(path, &options))?;
         let (digest, _) = hash_into(reader, &mut file)?;
         file.sync_all()?;
         Ok(digest)
@@ -199,7 +205,7 @@ impl Root {
     pub fn move_into_place(&self, from: &str, to: &str, style: ReplaceStyle) -> Result<()> {
         let what = || format!("rename {} to {}", self.show(from), self.show(to));
         self.faults.before(&what())?;
-        self.dir.rename(from, &self.dir, to).context_io(what)?;
+        self.again(|| self.dir.rename(from, &self.dir, to)).context_io(what)?;
         if style == ReplaceStyle::Durable {
             self.sync_path(to)?;
         }
@@ -217,15 +223,16 @@ impl Root {
     pub fn sync_folder(&self, path: &str) -> Result<()> {
         let what = || format!("sync folder {}", self.show(path));
         let folder = self.dir.open_dir(path).context_io(what)?;
-        rustix::fs::fsync(reopen(&folder).context_io(what)?).context_io(what)
+        let folder = reopen(&folder).context_io(what)?;
+        rustix::io::retry_on_intr(|| rustix::fs::fsync(&folder)).context_io(what)
     }
 
     /// Swaps two names in one step (`renameat2` with `RENAME_EXCHANGE`; on FAT since Linux 6.0).
     pub fn exchange(&self, a: &str, b: &str) -> Result<()> {
         let what = || format!("exchange {} and {}", self.show(a), self.show(b));
         self.faults.before(&what())?;
-        rustix::fs::renameat_with(&*self.dir, a, &*self.dir, b, rustix::fs::RenameFlags::EXCHANGE)
-            .context_io(what)
+        let flags = rustix::fs::RenameFlags::EXCHANGE;
+        self.again(|| Ok(rustix::fs::renameat_with(&*self.dir, a, &*self.dir, b, flags)?)).context_io(what)
     }
 
     /// Removes a file; it is no error if there is none. Returns whether there was one.
@@ -234,7 +241,8 @@ impl Root {
             return Ok(false);
         }
         self.faults.before(&format!("remove {}", self.show(path)))?;
-        Ok(none_if_missing(self.dir.remove_file(path), || format!("remove {}", self.show(path)))?.is_some())
+        let removed = self.again(|| self.dir.remove_file(path));
+        Ok(none_if_missing(removed, || format!("remove {}", self.show(path)))?.is_some())
     }
 
     /// Removes a folder with all that is in it; it is no error if there is none. Returns whether there was one.
@@ -244,7 +252,7 @@ impl Root {
         }
         self.faults.before(&format!("remove folder {}", self.show(path)))?;
         let what = || format!("remove folder {}", self.show(path));
-        Ok(none_if_missing(self.dir.remove_dir_all(path), what)?.is_some())
+        Ok(none_if_missing(self.again(|| self.dir.remove_dir_all(path)), what)?.is_some())
     }
 
     /// Makes a symbolic link, replacing another.
@@ -253,14 +261,24 @@ impl Root {
         self.faults.before(&what())?;
         none_if_missing(self.dir.remove_file(path), what)?;
         // `symlink_contents` also allows targets that lead out of this folder: they are data here, not followed.
-        self.dir.symlink_contents(target, path).context_io(what)
+        self.again(|| self.dir.symlink_contents(target, path)).context_io(what)
+    }
+
+    /// A signal that comes first is no failure: the call is made again.
+    fn again<T>(&self, mut call: impl FnMut() -> std::io::Result<T>) -> std::io::Result<T> {
+        loop {
+            match self.faults.signal().and_then(|()| call()) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                other => return other,
+            }
+        }
     }
 
     /// Makes everything written to this file system durable, journal included (`syncfs`).
     pub fn sync_filesystem(&self) -> Result<()> {
         let what = || format!("sync the file system of {}", self.label.display());
         let handle = reopen(&self.dir).context_io(what)?;
-        rustix::fs::syncfs(handle).context_io(what)
+        rustix::io::retry_on_intr(|| rustix::fs::syncfs(&handle)).context_io(what)
     }
 
     /// Bytes that may still be written on this file system.
@@ -321,6 +339,7 @@ pub fn hash_into(reader: &mut dyn Read, writer: &mut dyn Write) -> std::io::Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fs::Fault;
 
     fn root(faults: Faults) -> (tempfile::TempDir, Root) {
         let folder = tempfile::tempdir().unwrap();
@@ -337,6 +356,27 @@ mod tests {
             let root = Root::open(folder.path(), Faults::stop_before(n)).unwrap();
             root.replace("a/b", b"new", ReplaceStyle::Durable).unwrap_err();
             assert_eq!(setup.read("a/b").unwrap().unwrap(), b"old", "stopped before mutation {n}");
+        }
+    }
+
+    /// spec: BW-903
+    #[test]
+    fn an_error_is_reported_and_leaves_the_old_content_and_a_signal_is_none() {
+        let (folder, setup) = root(Faults::none());
+        setup.replace("a/b", b"old", ReplaceStyle::Durable).unwrap();
+        for (fault, kind) in [(Fault::NoSpace, crate::ErrorKind::NoSpace), (Fault::Io, crate::ErrorKind::Io)]
+        {
+            for n in 0..2 {
+                let root = Root::open(folder.path(), Faults::fail_once(n, fault)).unwrap();
+                let error = root.replace("a/b", b"new", ReplaceStyle::Durable).unwrap_err();
+                assert_eq!(error.kind(), kind, "{error}");
+                assert_eq!(setup.read("a/b").unwrap().unwrap(), b"old", "mutation {n} failed");
+                assert_eq!(setup.list("a").unwrap(), ["b"], "something is left");
+            }
+        }
+        for n in 0..2 {
+            let root = Root::open(folder.path(), Faults::fail_once(n, Fault::Signal)).unwrap();
+            root.replace("a/b", b"new", ReplaceStyle::Durable).unwrap();
         }
     }
 

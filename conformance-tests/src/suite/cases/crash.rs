@@ -43,11 +43,14 @@ pub(super) const CASES: &[Case] = &[
     tried!("crash::shutdown_during_a_trial", ["BW-318"], [UNCONFIRMED], during_a_trial),
     sweep!("crash::rollback", during_rollback),
     sweep!("crash::gc", during_gc),
+    sweep!("crash::upgrade_and_then_its_recovery", twice_during_upgrade),
+    sweep!("crash::shutdown_and_then_its_recovery", twice_during_shutdown),
+    sweep!("crash::rollback_and_then_its_recovery", twice_during_rollback),
 ];
 
 /// What is interrupted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verb {
+pub(super) enum Verb {
     Upgrade,
     Shutdown,
     Confirm,
@@ -56,7 +59,7 @@ enum Verb {
 }
 
 impl Verb {
-    async fn run(self, world: &mut dyn World) -> Result<()> {
+    pub(super) async fn run(self, world: &mut dyn World) -> Result<()> {
         match self {
             Self::Upgrade => world.upgrade(UpgradeMode::Stage).await.map(drop),
             Self::Shutdown | Self::Confirm => world.reboot().await.map(drop),
@@ -67,12 +70,49 @@ impl Verb {
 }
 
 /// How many points of one verb are tried: all where that is cheap, else some that are spread evenly.
-fn points(world: &dyn World, count: u64) -> Vec<u64> {
-    const FEW: u64 = 10;
-    if world.tier() == Tier::Fakes || count <= FEW {
+fn points(world: &dyn World, count: u64, few: u64) -> Vec<u64> {
+    if world.tier() == Tier::Fakes || count <= few {
         return (0..count).collect();
     }
-    (0..FEW).map(|step| step * (count - 1) / (FEW - 1)).collect()
+    (0..few).map(|step| step * (count - 1) / (few - 1)).collect()
+}
+
+/// The verb, stopped before its `point`th change.
+async fn stopped_at(world: &mut dyn World, verb: Verb, point: u64) -> CaseResult {
+    world.stop_before(Some(point)).await?;
+    match verb.run(world).await {
+        Ok(()) | Err(Trouble::Refused(_)) => Ok(()),
+        Err(other) => Err(other.into()),
+    }
+}
+
+/// Stops a verb before each of its changes, and then the boot that follows, with its recovery, before each of its own: all pairs where that is
+/// cheap, else some.
+async fn sweep_twice(world: &mut dyn World, verb: Verb, may_run: &[Version]) -> CaseResult {
+    let start = world.checkpoint().await?;
+    world.stop_before(None).await?;
+    verb.run(world).await.context("without a cut")?;
+    let count = world.mutations().await?;
+    for point in points(world, count, 3) {
+        world.restore(&*start).await?;
+        stopped_at(world, verb, point).await?;
+        let cut = world.checkpoint().await?;
+        world.stop_before(None).await?;
+        world.power_on().await.context("the boot after the first cut")?;
+        let later = world.mutations().await?;
+        for second in points(world, later, 2) {
+            world.restore(&*cut).await?;
+            world.stop_before(Some(second)).await?;
+            match world.power_on().await {
+                Ok(_) | Err(Trouble::Refused(_)) => {}
+                Err(other) => return Err(other.into()),
+            }
+            let what =
+                format!("{verb:?} stopped before change {point} of {count}, then before {second} of {later}");
+            after_the_cut(world, may_run, None).await.with_context(|| what)?;
+        }
+    }
+    Ok(())
 }
 
 /// Counts the changes of a verb, then stops before each in turn and looks what is left. Only `may_run` may run after the cut.
@@ -92,13 +132,11 @@ async fn sweep_with(
     verb.run(world).await.context("without a cut")?;
     let count = world.mutations().await?;
     ensure!(count > 0, "{verb:?} changes nothing");
-    for point in points(world, count) {
+    // A failing trial takes several boots at each point.
+    let few = if failing.is_some() { 6 } else { 10 };
+    for point in points(world, count, few) {
         world.restore(&*start).await?;
-        world.stop_before(Some(point)).await?;
-        match verb.run(world).await {
-            Ok(()) | Err(Trouble::Refused(_)) => {}
-            Err(other) => return Err(other.into()),
-        }
+        stopped_at(world, verb, point).await?;
         let what = format!("{verb:?} stopped before change {point} of {count}");
         after_the_cut(world, may_run, failing).await.with_context(|| what)?;
     }
@@ -181,6 +219,27 @@ async fn during_rollback(world: &mut dyn World) -> CaseResult {
     let image = next_image(world);
     stage(world, &image).await?;
     sweep(world, Verb::Rollback, &[before, now]).await
+}
+
+async fn twice_during_upgrade(world: &mut dyn World) -> CaseResult {
+    let (_, now) = with_way_back(world).await?;
+    let image = next_image(world).kernel("of the upgrade");
+    world.publish(Channel::MAIN, &image).await?;
+    sweep_twice(world, Verb::Upgrade, &[now]).await
+}
+
+async fn twice_during_shutdown(world: &mut dyn World) -> CaseResult {
+    let (_, now) = with_way_back(world).await?;
+    let image = next_image(world).kernel("of the upgrade");
+    stage(world, &image).await?;
+    sweep_twice(world, Verb::Shutdown, &[now, image.version]).await
+}
+
+async fn twice_during_rollback(world: &mut dyn World) -> CaseResult {
+    let (before, now) = with_way_back(world).await?;
+    let image = next_image(world);
+    stage(world, &image).await?;
+    sweep_twice(world, Verb::Rollback, &[before, now]).await
 }
 
 async fn during_gc(world: &mut dyn World) -> CaseResult {

@@ -8,6 +8,7 @@ mod broken;
 mod crash;
 mod deployments;
 mod etc_merge;
+mod faults;
 mod foreign;
 mod install;
 mod integrity;
@@ -61,6 +62,7 @@ pub fn all_cases() -> Vec<Case> {
         unsupported::images::CASES,
         integrity::CASES,
         crash::CASES,
+        faults::CASES,
     ]
     .concat()
 }

@@ -8,13 +8,20 @@ use super::{
     steps::{install, next_image, nothing_changed, reboot_into, shows, stage, upgrade, with_way_back},
 };
 use crate::suite::{
-    Case, CaseResult, Channel, Demand, InstallOptions, Property, UpgradeMode, is_version, refused,
+    Case, CaseResult, Channel, Demand, InstallOptions, Property, TestImage, Trouble, UpgradeMode, Upgraded,
+    is_version, refused,
 };
 
 const LITTLE_ROOM: Demand = Demand::Tier(Property::LittleRoom);
 
 pub(super) const CASES: &[Case] = &[
-    case!("space::the_way_back_gives_way", ["BW-113"], [LITTLE_ROOM], Own, way_back_gives_way),
+    case!(
+        "space::the_way_back_gives_way",
+        ["BW-113", "BW-404"],
+        [LITTLE_ROOM, Demand::Tier(Property::CrashPoints)],
+        Own,
+        way_back_gives_way
+    ),
     case!(
         "space::too_little_is_refused_with_the_numbers",
         ["BW-114", "BW-404"],
@@ -28,15 +35,31 @@ async fn way_back_gives_way(world: &mut dyn World) -> CaseResult {
     let other_kernel = next_image(world).kernel("of the way back");
     super::steps::upgrade_to(world, &other_kernel).await?;
     let (before, now) = with_way_back(world).await?;
-    world.leave_room_for(Some(0)).await?;
     let image = next_image(world).kernel("that needs room");
-    stage(world, &image).await?;
+    stage_in_little_room(world, &image).await?;
     reboot_into(world, image.version).await?;
     let status = world.status().await?;
     shows(&status, status.of(before).is_none(), "the old way back is gone")?;
     shows(&status, is_version(status.rollback.as_ref(), now), "what ran before is the way back")?;
     world.leave_room_for(None).await?;
     upgrade(world).await.map(drop)
+}
+
+/// Stages an image with room for no further kernel; or for one, where an upgrade also writes that of the running system anew, and says so.
+async fn stage_in_little_room(world: &mut dyn World, image: &TestImage) -> CaseResult {
+    let start = world.checkpoint().await?;
+    world.leave_room_for(Some(0)).await?;
+    world.publish(Channel::MAIN, image).await?;
+    match world.upgrade(UpgradeMode::Stage).await {
+        Ok(outcome) => ensure!(outcome == Upgraded::Staged, "an upgrade ended as {outcome:?}"),
+        Err(Trouble::Refused(refusal)) if refusal.kind == ErrorKind::NoSpace => {
+            world.restore(&*start).await?;
+            world.leave_room_for(Some(1)).await?;
+            stage(world, image).await?;
+        }
+        Err(other) => return Err(other.into()),
+    }
+    Ok(())
 }
 
 async fn refused_with_numbers(world: &mut dyn World) -> CaseResult {

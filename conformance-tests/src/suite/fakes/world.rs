@@ -9,7 +9,7 @@ use bootwright_core::{
     capability::{BackendCapabilities, BootloaderCapabilities},
     engine::{Engine, InstallRequest, SystemRecord, UpdateOutcome, UpdateRequest},
     fake::{FakeCheckpoint, FakeFlaw, FakeImage, FakeMachine},
-    fs::Faults,
+    fs::{Fault, Faults},
     model::{DeploymentId, ImageReference, Stateroot},
     registry::{BackendPlugin, Verity},
     wrap,
@@ -352,6 +352,11 @@ impl World for FakeWorld {
 
     async fn stop_before(&mut self, n: Option<u64>) -> Result<()> {
         self.faults = n.map_or_else(Faults::none, Faults::stop_before);
+        Ok(())
+    }
+
+    async fn fail_once(&mut self, n: u64, fault: Fault) -> Result<()> {
+        self.faults = Faults::fail_once(n, fault);
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use bootwright_core::{
     context::{BackendContext, BootContext, Firmware, PartitionIdentity, Sealing},
     efi::{AbsentVariables, EfiVariables},
     engine::{Engine, ImageLookup, InstallRequest, Parts, StateStore, SystemRecord, UpdateRequest},
-    fs::{Faults, Root},
+    fs::{Fault, Faults, Root},
     model::{DeploymentId, ImageReference, ImageSummary, KernelCmdline, NoProgress, Stateroot},
     registry::{BackendPlugin, BootloaderPlugin, Verity},
     transport::{self, policy::ImagePolicy},
@@ -32,6 +32,9 @@ use crate::{
 };
 
 const ESP_GUID: [u8; 16] = *b"suite-esp-0123__";
+
+/// Takes room on a file system.
+const FILLER: &str = "filler";
 
 const PROPERTIES: &[Property] = &[
     Property::CrashPoints,
@@ -277,8 +280,13 @@ impl LoopWorld {
         Err(anyhow::anyhow!("no stored file has the content of {OBJECT} in {version}").into())
     }
 
-    fn filler(&self) -> PathBuf {
-        self.disk.esp().join("filler")
+    /// The file system that the kernel of what boots next is on.
+    fn kernels_on(&self) -> Result<PathBuf> {
+        let menu = firmware::menu(&self.as_seen())?;
+        let default = menu.iter().find(|entry| !entry.foreign).context("a boot entry")?;
+        let kernel = default.files.first().context("a kernel")?;
+        let root = self.disk.sysroot();
+        Ok(if kernel.starts_with(&root) { root } else { self.disk.esp() })
     }
 }
 
@@ -460,14 +468,21 @@ impl World for LoopWorld {
     }
 
     async fn leave_room_for(&mut self, entries: Option<u32>) -> Result<()> {
-        let _ = std::fs::remove_file(self.filler());
+        for place in [self.disk.esp(), self.disk.sysroot()] {
+            let _ = std::fs::remove_file(place.join(FILLER));
+        }
         let Some(entries) = entries else { return Ok(()) };
+        let place = self.kernels_on()?;
         let each = (KERNEL_SIZE + (64 << 10)) as u64;
         // Notes, entries and a stub take less than a kernel. Plugins leave a mebibyte free.
-        let left = u64::from(entries) * each + (1 << 20) + (640 << 10);
-        let found = rustix::fs::statvfs(self.disk.esp()).map_err(std::io::Error::from)?;
+        let mut left = u64::from(entries) * each + (1 << 20) + (640 << 10);
+        if place == self.disk.sysroot() {
+            // The store takes the image before anybody asks for boot files.
+            left += each;
+        }
+        let found = rustix::fs::statvfs(&place).map_err(std::io::Error::from)?;
         let size = (found.f_bavail * found.f_frsize).saturating_sub(left);
-        let file = std::fs::File::create(self.filler())?;
+        let file = std::fs::File::create(place.join(FILLER))?;
         rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, size.max(1))
             .map_err(std::io::Error::from)?;
         Ok(())
@@ -494,6 +509,11 @@ impl World for LoopWorld {
 
     async fn stop_before(&mut self, n: Option<u64>) -> Result<()> {
         self.faults = n.map_or_else(Faults::none, Faults::stop_before);
+        Ok(())
+    }
+
+    async fn fail_once(&mut self, n: u64, fault: Fault) -> Result<()> {
+        self.faults = Faults::fail_once(n, fault);
         Ok(())
     }
 

@@ -448,6 +448,10 @@ impl World for VmWorld {
         missing(Property::CrashPoints)
     }
 
+    async fn fail_once(&mut self, _n: u64, _fault: bootwright_core::fs::Fault) -> Result<()> {
+        missing(Property::CrashPoints)
+    }
+
     async fn checkpoint(&mut self) -> Result<Box<dyn Any + Send + Sync>> {
         missing(Property::CrashPoints)
     }

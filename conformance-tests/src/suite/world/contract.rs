@@ -3,6 +3,7 @@
 use std::{any::Any, fmt::Debug};
 
 use async_trait::async_trait;
+use bootwright_core::fs::Fault;
 
 use crate::suite::{
     Cell, Channel, Demand, Fingerprint, FsckFindings, Missing, Result, Running, SeenEntry, SystemStatus,
@@ -193,6 +194,9 @@ pub trait World: Debug + Send {
     /// From the `n`th change on (counted from 0, from now on) nothing reaches the disk: the operation under way fails as `Interrupted`.
     /// `None` counts, and stops nothing. [`World::power_cut`] ends it.
     async fn stop_before(&mut self, n: Option<u64>) -> Result<()>;
+
+    /// The `n`th change (counted from 0, from now on) fails like this, and no other does. [`World::power_cut`] ends it.
+    async fn fail_once(&mut self, n: u64, fault: Fault) -> Result<()>;
 
     /// The machine as it is: disks, firmware, what runs, what is published.
     async fn checkpoint(&mut self) -> Result<Box<dyn Any + Send + Sync>>;

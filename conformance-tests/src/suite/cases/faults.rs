@@ -1,0 +1,166 @@
+//! One change to the disk fails, and no other does.
+
+use anyhow::{Context as _, ensure};
+use bootwright_core::{
+    ErrorKind,
+    fs::{Fault, TEMPORARY_PREFIX},
+};
+
+use super::{
+    World, case,
+    crash::Verb,
+    steps::{next_image, stage, upgrade, whole_entries, with_way_back},
+};
+use crate::suite::{
+    Case, CaseResult, Channel, Demand, Fingerprint, Property, Refusal, TestImage, Tier, Trouble, Version,
+};
+
+macro_rules! faults {
+    ($name:literal, $run:path) => {
+        case!(
+            $name,
+            ["BW-001", "BW-002", "BW-004", "BW-005", "BW-903"],
+            [Demand::Tier(Property::CrashPoints), Demand::Tier(Property::Fingerprints)],
+            Own,
+            $run
+        )
+    };
+}
+
+pub(super) const CASES: &[Case] = &[
+    faults!("faults::upgrade", in_an_upgrade),
+    faults!("faults::shutdown", in_a_shutdown),
+    faults!("faults::first_boot_of_a_new_deployment", in_a_confirmation),
+    faults!("faults::rollback", in_a_rollback),
+    faults!("faults::gc", in_a_clean_up),
+];
+
+/// Which changes fail: each where that is cheap, else some, spread evenly, others for each kind of fault.
+fn points(world: &dyn World, count: u64, kind: u64) -> Vec<u64> {
+    const FEW: u64 = 4;
+    if world.tier() == Tier::Fakes || count <= FEW {
+        return (0..count).collect();
+    }
+    let kinds = Fault::ALL.len() as u64;
+    (0..FEW).map(|step| ((step * kinds + kind) * count / (FEW * kinds)).min(count - 1)).collect()
+}
+
+/// Counts the changes of a verb, lets each fail in turn, and looks whether the same verb works then. Only `may_run` may run.
+async fn sweep(world: &mut dyn World, verb: Verb, image: &TestImage, may_run: &[Version]) -> CaseResult {
+    let start = world.checkpoint().await?;
+    let before = world.fingerprint().await?;
+    world.stop_before(None).await?;
+    verb.run(world).await.context("without a fault")?;
+    let count = world.mutations().await?;
+    ensure!(count > 0, "{verb:?} changes nothing");
+    for (kind, fault) in (0..).zip(Fault::ALL) {
+        for point in points(world, count, kind) {
+            world.restore(&*start).await?;
+            world.publish(Channel::MAIN, image).await?;
+            let what = format!("{fault:?} at change {point} of {count} of {verb:?}");
+            one(world, verb, may_run, &before, (point, fault)).await.with_context(|| what)?;
+        }
+    }
+    Ok(())
+}
+
+async fn one(
+    world: &mut dyn World,
+    verb: Verb,
+    may_run: &[Version],
+    before: &Fingerprint,
+    (point, fault): (u64, Fault),
+) -> CaseResult {
+    world.fail_once(point, fault).await?;
+    match verb.run(world).await {
+        Ok(()) => the_same_again(world, verb, may_run).await,
+        Err(Trouble::Refused(refusal)) => {
+            is_clear(&refusal, fault)?;
+            whole_entries(world).await?;
+            if verb == Verb::Upgrade {
+                let after = apart_from_downloads(&world.fingerprint().await?);
+                apart_from_downloads(before).unchanged(&after, "a failed upgrade")?;
+            }
+            the_same_again(world, verb, may_run).await.with_context(|| refusal.text)
+        }
+        Err(other) => Err(other.into()),
+    }
+}
+
+/// What was fetched stays for the next try: of the root file system, the engine's own state counts.
+fn apart_from_downloads(all: &Fingerprint) -> Fingerprint {
+    let counts = |name: &str| !name.starts_with("root/") || name.starts_with("root/bootwright/");
+    let kept = all.0.iter().filter(|(name, _)| counts(name));
+    Fingerprint(kept.map(|(name, text)| (name.clone(), text.clone())).collect())
+}
+
+async fn the_same_again(world: &mut dyn World, verb: Verb, may_run: &[Version]) -> CaseResult {
+    verb.run(world).await.context("the same again")?;
+    nothing_is_left(world).await?;
+    let running = world.reboot().await.context("the next reboot")?;
+    ensure!(may_run.contains(&running.version), "{} runs, one of {may_run:?} should", running.version);
+    upgrade(world).await.context("the next upgrade").map(drop)
+}
+
+/// The error names what happened, and a signal is none.
+fn is_clear(refusal: &Refusal, fault: Fault) -> CaseResult {
+    let kind = match fault {
+        Fault::NoSpace => ErrorKind::NoSpace,
+        Fault::Io => ErrorKind::Io,
+        Fault::Signal => anyhow::bail!("a signal made it fail: {}", refusal.text),
+    };
+    ensure!(refusal.kind == kind, "reported as {}, not as {kind}: {}", refusal.kind, refusal.text);
+    Ok(())
+}
+
+async fn nothing_is_left(world: &mut dyn World) -> CaseResult {
+    whole_entries(world).await?;
+    let findings = world.fsck().await?;
+    ensure!(findings.problems.is_empty(), "fsck complains: {findings:#?}");
+    let status = world.status().await?;
+    ensure!(status.interrupted.is_none(), "the failure was not recovered: {status:#?}");
+    let all = world.fingerprint().await?;
+    let left: Vec<_> = all.0.keys().filter(|name| name.contains(TEMPORARY_PREFIX)).collect();
+    ensure!(left.is_empty(), "temporary files are left: {left:?}");
+    Ok(())
+}
+
+async fn in_an_upgrade(world: &mut dyn World) -> CaseResult {
+    with_way_back(world).await?;
+    let image = next_image(world).kernel("of the upgrade");
+    world.publish(Channel::MAIN, &image).await?;
+    sweep(world, Verb::Upgrade, &image, &[image.version]).await
+}
+
+/// A confirmation that fails uses up a try, where there is only one: then the last good version runs again.
+async fn in_a_shutdown(world: &mut dyn World) -> CaseResult {
+    let (_, now) = with_way_back(world).await?;
+    let image = next_image(world).kernel("of the upgrade");
+    stage(world, &image).await?;
+    sweep(world, Verb::Shutdown, &image, &[now, image.version]).await
+}
+
+async fn in_a_confirmation(world: &mut dyn World) -> CaseResult {
+    let (before, _) = with_way_back(world).await?;
+    world.rollback().await?;
+    let image = next_image(world);
+    sweep(world, Verb::Confirm, &image, &[before]).await
+}
+
+/// What was committed before it failed is undone by the second.
+async fn in_a_rollback(world: &mut dyn World) -> CaseResult {
+    let (before, now) = with_way_back(world).await?;
+    let image = next_image(world);
+    stage(world, &image).await?;
+    sweep(world, Verb::Rollback, &image, &[before, now]).await
+}
+
+async fn in_a_clean_up(world: &mut dyn World) -> CaseResult {
+    let (first, _) = with_way_back(world).await?;
+    let id = world.status().await?.of(first).context("the way back")?.id.clone();
+    world.set_pinned(&id, true).await?;
+    let now = upgrade(world).await?.version;
+    world.set_pinned(&id, false).await?;
+    let image = next_image(world);
+    sweep(world, Verb::Gc, &image, &[now]).await
+}
