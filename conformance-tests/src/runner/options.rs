@@ -37,7 +37,7 @@ pub struct Options {
     /// Only the i-th of n parts of equal length, counted from 1.
     #[arg(long, value_name = "I/N", value_parser = shard)]
     pub shard: Option<(usize, usize)>,
-    /// In virtual machines, as the matrix pins it for each change: the whole lifecycle on half of the cells, a short life on the others.
+    /// In virtual machines, as the matrix pins it for each change: the whole lifecycle on some cells, a short life on others.
     #[arg(long)]
     pub ci: bool,
     /// Where report.html, report.xml and report.json go [default: target/conformance].
