@@ -92,7 +92,9 @@ impl Settings {
             command.args(["-device", "i6300esb", "-action", "watchdog=reset"]);
         }
         let taken = usize::from(self.recorded.is_some());
-        command.args(self.recorded.iter().flat_map(Recorded::device));
+        if self.recorded.is_some() {
+            command.args(Recorded::device());
+        }
         for (index, drive) in self.drives.iter().enumerate() {
             add_drive(&mut command, index + taken, drive);
         }

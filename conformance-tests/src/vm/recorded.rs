@@ -41,7 +41,7 @@ impl Recorded {
     }
 
     /// The first disk. It comes where that of any other machine comes: firmware finds its boot options again by their slot.
-    pub(super) fn device(&self) -> [&'static str; 2] {
+    pub(super) fn device() -> [&'static str; 2] {
         // The node below has another user, the variable store; what each may write does not overlap. Merged requests may have as many pieces as
         // a system call takes, and the log's have two more: those would fail.
         ["-device", "virtio-blk-pci,drive=recorded-disk,serial=disk0,share-rw=on,request-merging=off"]

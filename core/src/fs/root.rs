@@ -202,14 +202,40 @@ impl Root {
     }
 
     /// Renames `from` over `to`: the switch.
+    ///
+    /// A rename over a file on FAT gives its clusters back in the same breath, and a power cut showed the old name with a chain of clusters that was
+    /// free already: a file cut short. So, where it must be durable, the two change their names there, and the old one is removed only then.
+    ///
+    /// # Errors
+    /// As the system says. The effect is `Committed` if only what comes after the switch failed on FAT.
     pub fn move_into_place(&self, from: &str, to: &str, style: ReplaceStyle) -> Result<()> {
         let what = || format!("rename {} to {}", self.show(from), self.show(to));
         self.faults.before(&what())?;
+        if style == ReplaceStyle::Durable && self.swapped_on_fat(from, to) {
+            let durable = self.sync_path(to);
+            durable.map_err(|error| error.with_effect(crate::error::Effect::Committed))?;
+            // What cannot be removed is a temporary file, which a sweep finds.
+            let _ = self.dir.remove_file(from);
+            return Ok(());
+        }
         self.again(|| self.dir.rename(from, &self.dir, to)).context_io(what)?;
         if style == ReplaceStyle::Durable {
             self.sync_path(to)?;
         }
         Ok(())
+    }
+
+    /// Swaps two files on FAT. False if it is another file system, if there is nothing to swap with, or if the kernel cannot (before Linux 6.0).
+    fn swapped_on_fat(&self, from: &str, to: &str) -> bool {
+        const FAT: u64 = 0x4d44;
+        let folder = |path: &str| path.rsplit_once('/').map(|(folder, _)| folder.to_owned());
+        let flags = rustix::fs::RenameFlags::EXCHANGE;
+        let is_fat =
+            || rustix::fs::fstatfs(&*self.dir).is_ok_and(|found| u64::try_from(found.f_type) == Ok(FAT));
+        folder(from) == folder(to)
+            && self.dir.symlink_metadata(to).is_ok_and(|found| found.is_file())
+            && is_fat()
+            && self.again(|| Ok(rustix::fs::renameat_with(&*self.dir, from, &*self.dir, to, flags)?)).is_ok()
     }
 
     /// Makes a file and its entry in its folder durable.
