@@ -1,4 +1,4 @@
-//! What firmware and loader would read on a running machine, brought to the host for the [`oracle`](crate::oracle), and changed as other
+//! What firmware and loader would read on a running machine, brought to the host for the [`oracle`], and changed as other
 //! systems on the same machine change it.
 
 use std::{
