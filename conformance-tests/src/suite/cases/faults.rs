@@ -37,7 +37,7 @@ pub(super) const CASES: &[Case] = &[
 
 /// Which changes fail: each where that is cheap, else some, spread evenly, others for each kind of fault.
 fn points(world: &dyn World, count: u64, kind: u64) -> Vec<u64> {
-    const FEW: u64 = 4;
+    const FEW: u64 = 2;
     if world.tier() == Tier::Fakes || count <= FEW {
         return (0..count).collect();
     }
