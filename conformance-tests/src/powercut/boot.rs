@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::{
     check::Bootable,
-    life::{Life, MARKER, MARKERS},
+    life::{Life, MARKER, MARKERS, Verb},
 };
 use crate::{
     lifecycle::{Guest, IMAGES_LABEL},
@@ -39,8 +39,10 @@ pub fn boot(life: &Life, state: &Bootable) -> Result<()> {
     let other = if version == "v2" { "v3" } else { "v2" };
     guest.offer(other)?;
     guest.sh("bootwright upgrade")?;
-    let staged = guest.status()?;
-    ensure!(staged.version("staged") == Some(other), "{other} is not staged");
+    // What was rolled back, or did not come up on trial, is not offered again.
+    if matches!(state.verb, Verb::Upgrade | Verb::Finalise | Verb::Switch) {
+        ensure!(guest.status()?.version("staged") == Some(other), "{other} is not staged");
+    }
     if guest.status()?.version("rollback").is_some() {
         guest.sh("bootwright rollback")?;
     }
