@@ -39,7 +39,7 @@ const VERBS: [(Verb, &[&str], &str); 6] = [
 ];
 
 /// What is recorded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, clap::ValueEnum)]
 pub enum Verb {
     /// `bootwright upgrade`: fetches and stages.
     Upgrade,

@@ -3,7 +3,7 @@
 use std::{process::ExitCode, time::Instant};
 
 use anyhow::{Context as _, Result};
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 
 use super::{
     boot,
@@ -14,6 +14,8 @@ use super::{
 use crate::{
     images::Cache,
     lifecycle::Cell,
+    runner::{Matrix, kernel_format},
+    suite::Firmware,
     system::{KernelFormat, Systems},
 };
 
@@ -28,11 +30,11 @@ pub struct Options {
     #[arg(long)]
     boot: Vec<String>,
     /// Kernel formats; both if not given
-    #[arg(long)]
-    format: Vec<Format>,
+    #[arg(long, value_parser = kernel_format)]
+    format: Vec<KernelFormat>,
     /// Verbs to look at; all if not given
     #[arg(long)]
-    verb: Vec<VerbName>,
+    verb: Vec<Verb>,
     /// States of each verb in each combination
     #[arg(long, default_value_t = 300)]
     states: usize,
@@ -44,53 +46,22 @@ pub struct Options {
     seed: u64,
 }
 
-/// A kernel format on the command line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Split,
-    Unified,
-}
-
-/// A verb on the command line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum VerbName {
-    Upgrade,
-    Finalise,
-    Confirm,
-    Switch,
-    Rollback,
-    Gc,
-}
-
-const BACKENDS: [&str; 2] = ["composefs", "ostree"];
-const BOOTLOADERS: [&str; 3] = ["systemd-boot", "uki", "grub2"];
-const FORMATS: [(Format, KernelFormat); 2] =
-    [(Format::Split, KernelFormat::Split), (Format::Unified, KernelFormat::Unified)];
-
 impl Options {
-    fn cells(&self) -> Vec<Cell> {
-        let mut cells = Vec::new();
-        let wanted = |list: &[String], name: &str| list.is_empty() || list.iter().any(|one| one == name);
-        for backend in BACKENDS.into_iter().filter(|name| wanted(&self.backend, name)) {
-            for bootloader in BOOTLOADERS.into_iter().filter(|name| wanted(&self.boot, name)) {
-                for (name, format) in FORMATS {
-                    if self.format.is_empty() || self.format.contains(&name) {
-                        cells.push(Cell::new(backend, bootloader, format));
-                    }
-                }
-            }
-        }
-        cells
+    /// Those of the matrix that have firmware variables: a BIOS has none to record.
+    fn cells(&self) -> Result<Vec<Cell>> {
+        let wanted = |list: &[String], name: &String| list.is_empty() || list.contains(name);
+        let mut cells = Matrix::of_this_project()?.all();
+        cells.retain(|cell| {
+            cell.firmware == Firmware::Uefi
+                && wanted(&self.backend, &cell.backend)
+                && wanted(&self.boot, &cell.bootloader)
+                && (self.format.is_empty() || self.format.contains(&cell.format))
+        });
+        Ok(cells.iter().map(|cell| Cell::new(&cell.backend, &cell.bootloader, cell.format)).collect())
     }
 
     fn verbs(&self) -> Vec<Verb> {
-        let wanted = |verb: &Verb| {
-            self.verb.is_empty()
-                || self.verb.iter().any(|name| {
-                    name.to_possible_value().is_some_and(|value| value.matches(verb.name(), true))
-                })
-        };
-        Verb::all().filter(wanted).collect()
+        Verb::all().filter(|verb| self.verb.is_empty() || self.verb.contains(verb)).collect()
     }
 }
 
@@ -111,7 +82,7 @@ fn run(options: &Options) -> Result<bool> {
     let start = Instant::now();
     let mut systems = Systems::new(Cache::in_target_dir()?)?;
     let mut all = Vec::new();
-    for cell in options.cells() {
+    for cell in options.cells()? {
         systems = systems.for_backend(&cell.backend)?;
         let findings = one(&systems, &cell, options).with_context(|| cell.to_string())?;
         all.push((cell, findings));

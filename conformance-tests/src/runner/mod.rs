@@ -19,6 +19,7 @@ mod single;
 pub use execute::execute;
 pub use matrix::{Ci, KnownDefect, Matrix, MatrixCell};
 pub use options::Options;
+pub(crate) use options::format as kernel_format;
 pub use plan::{Plan, Unit};
 pub use report::{CaseReport, CellReport, Outcome, Report};
 pub use single::{prepare, run_case};

@@ -80,7 +80,8 @@ fn tier(text: &str) -> Result<Tier, String> {
     found.ok_or_else(|| "known: fakes, loop, vm".to_owned())
 }
 
-fn format(text: &str) -> Result<KernelFormat, String> {
+/// The kernel format of this name.
+pub(crate) fn format(text: &str) -> Result<KernelFormat, String> {
     let all = [KernelFormat::Split, KernelFormat::Unified];
     all.into_iter().find(|format| format.name() == text).ok_or_else(|| "known: split, unified".to_owned())
 }

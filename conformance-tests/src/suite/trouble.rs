@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 use bootwright_core::{Error, ErrorKind};
 
-use super::Missing;
+use super::{Demand, Missing, Property};
 
 /// Result of whatever a world is asked for.
 pub type Result<T, E = Trouble> = std::result::Result<T, E>;
@@ -39,6 +39,13 @@ impl From<Error> for Trouble {
             let _ = write!(text, "; hint: {hint}");
         }
         Self::Refused(Refusal { kind: error.kind(), text })
+    }
+}
+
+/// The tier does not have it.
+impl From<Property> for Trouble {
+    fn from(property: Property) -> Self {
+        Self::Missing(Missing(Demand::Tier(property).to_string()))
     }
 }
 

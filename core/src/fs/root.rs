@@ -229,13 +229,12 @@ impl Root {
     fn swapped_on_fat(&self, from: &str, to: &str) -> bool {
         const FAT: u64 = 0x4d44;
         let folder = |path: &str| path.rsplit_once('/').map(|(folder, _)| folder.to_owned());
-        let flags = rustix::fs::RenameFlags::EXCHANGE;
         let is_fat =
             || rustix::fs::fstatfs(&*self.dir).is_ok_and(|found| u64::try_from(found.f_type) == Ok(FAT));
         folder(from) == folder(to)
             && self.dir.symlink_metadata(to).is_ok_and(|found| found.is_file())
             && is_fat()
-            && self.again(|| Ok(rustix::fs::renameat_with(&*self.dir, from, &*self.dir, to, flags)?)).is_ok()
+            && self.swap(from, to).is_ok()
     }
 
     /// Makes a file and its entry in its folder durable.
@@ -257,8 +256,12 @@ impl Root {
     pub fn exchange(&self, a: &str, b: &str) -> Result<()> {
         let what = || format!("exchange {} and {}", self.show(a), self.show(b));
         self.faults.before(&what())?;
+        self.swap(a, b).context_io(what)
+    }
+
+    fn swap(&self, a: &str, b: &str) -> std::io::Result<()> {
         let flags = rustix::fs::RenameFlags::EXCHANGE;
-        self.again(|| Ok(rustix::fs::renameat_with(&*self.dir, a, &*self.dir, b, flags)?)).context_io(what)
+        self.again(|| Ok(rustix::fs::renameat_with(&*self.dir, a, &*self.dir, b, flags)?))
     }
 
     /// Removes a file; it is no error if there is none. Returns whether there was one.

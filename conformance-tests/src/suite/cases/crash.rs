@@ -7,8 +7,8 @@ use super::{
     steps::{next_image, reboot_into, stage, upgrade, whole_entries, with_way_back},
 };
 use crate::suite::{
-    Case, CaseResult, Channel, Demand, Health, Property, Result, Tier, Trouble, UpgradeMode, Version,
-    is_version,
+    Case, CaseResult, Channel, Demand, Health, Property, Result, TestImage, Tier, Trouble, UpgradeMode,
+    Version, is_version,
 };
 
 const POINTS: Demand = Demand::Tier(Property::CrashPoints);
@@ -58,7 +58,56 @@ pub(super) enum Verb {
     Gc,
 }
 
+/// A machine on which a verb has something to do.
+pub(super) struct Scene {
+    /// The way back.
+    pub before: Version,
+    /// What runs.
+    pub now: Version,
+    /// What is offered or staged, or can be next.
+    pub image: TestImage,
+}
+
+/// A deployment was pinned, and is not any more.
+async fn to_be_cleaned(world: &mut dyn World) -> anyhow::Result<Scene> {
+    let (first, before) = with_way_back(world).await?;
+    let id = world.status().await?.of(first).context("the way back")?.id.clone();
+    world.set_pinned(&id, true).await?;
+    let now = upgrade(world).await?.version;
+    world.set_pinned(&id, false).await?;
+    Ok(Scene { before, now, image: next_image(world) })
+}
+
 impl Verb {
+    /// Makes everything ready for it.
+    pub(super) async fn prepare(self, world: &mut dyn World) -> anyhow::Result<Scene> {
+        if self == Self::Gc {
+            return to_be_cleaned(world).await;
+        }
+        let (before, now) = with_way_back(world).await?;
+        let image = next_image(world);
+        let image = match self {
+            Self::Upgrade | Self::Shutdown => image.kernel("of the upgrade"),
+            _ => image,
+        };
+        match self {
+            Self::Upgrade => world.publish(Channel::MAIN, &image).await?,
+            Self::Shutdown | Self::Rollback => stage(world, &image).await?,
+            Self::Confirm => world.rollback().await?,
+            Self::Gc => {}
+        }
+        Ok(Scene { before, now, image })
+    }
+
+    /// Runs it, and counts its changes.
+    pub(super) async fn changes(self, world: &mut dyn World) -> anyhow::Result<u64> {
+        world.stop_before(None).await?;
+        self.run(world).await.context("undisturbed")?;
+        let count = world.mutations().await?;
+        ensure!(count > 0, "{self:?} changes nothing");
+        Ok(count)
+    }
+
     pub(super) async fn run(self, world: &mut dyn World) -> Result<()> {
         match self {
             Self::Upgrade => world.upgrade(UpgradeMode::Stage).await.map(drop),
@@ -90,9 +139,7 @@ async fn stopped_at(world: &mut dyn World, verb: Verb, point: u64) -> CaseResult
 /// cheap, else some.
 async fn sweep_twice(world: &mut dyn World, verb: Verb, may_run: &[Version]) -> CaseResult {
     let start = world.checkpoint().await?;
-    world.stop_before(None).await?;
-    verb.run(world).await.context("without a cut")?;
-    let count = world.mutations().await?;
+    let count = verb.changes(world).await?;
     for point in points(world, count, 3) {
         world.restore(&*start).await?;
         stopped_at(world, verb, point).await?;
@@ -128,10 +175,7 @@ async fn sweep_with(
     failing: Option<Version>,
 ) -> CaseResult {
     let start = world.checkpoint().await?;
-    world.stop_before(None).await?;
-    verb.run(world).await.context("without a cut")?;
-    let count = world.mutations().await?;
-    ensure!(count > 0, "{verb:?} changes nothing");
+    let count = verb.changes(world).await?;
     // A failing trial takes several boots at each point.
     let few = if failing.is_some() { 6 } else { 10 };
     for point in points(world, count, few) {
@@ -163,24 +207,19 @@ async fn after_the_cut(world: &mut dyn World, may_run: &[Version], failing: Opti
 }
 
 async fn during_upgrade(world: &mut dyn World) -> CaseResult {
-    let (_, now) = with_way_back(world).await?;
-    let image = next_image(world).kernel("of the upgrade");
-    world.publish(Channel::MAIN, &image).await?;
-    sweep(world, Verb::Upgrade, &[now]).await
+    let scene = Verb::Upgrade.prepare(world).await?;
+    sweep(world, Verb::Upgrade, &[scene.now]).await
 }
 
 async fn during_shutdown(world: &mut dyn World) -> CaseResult {
-    let (_, now) = with_way_back(world).await?;
-    let image = next_image(world).kernel("of the upgrade");
-    stage(world, &image).await?;
-    sweep(world, Verb::Shutdown, &[now, image.version]).await
+    let scene = Verb::Shutdown.prepare(world).await?;
+    sweep(world, Verb::Shutdown, &[scene.now, scene.image.version]).await
 }
 
 /// The boot was good; confirming it and cleaning up is interrupted.
 async fn during_confirmation(world: &mut dyn World) -> CaseResult {
-    let (before, now) = with_way_back(world).await?;
-    world.rollback().await?;
-    sweep(world, Verb::Confirm, &[before, now]).await
+    let scene = Verb::Confirm.prepare(world).await?;
+    sweep(world, Verb::Confirm, &[scene.before, scene.now]).await
 }
 
 /// The new deployment never comes up: the cut is in the shutdown, or where the good one cleans up after it.
@@ -215,38 +254,26 @@ async fn during_a_trial(world: &mut dyn World) -> CaseResult {
 }
 
 async fn during_rollback(world: &mut dyn World) -> CaseResult {
-    let (before, now) = with_way_back(world).await?;
-    let image = next_image(world);
-    stage(world, &image).await?;
-    sweep(world, Verb::Rollback, &[before, now]).await
-}
-
-async fn twice_during_upgrade(world: &mut dyn World) -> CaseResult {
-    let (_, now) = with_way_back(world).await?;
-    let image = next_image(world).kernel("of the upgrade");
-    world.publish(Channel::MAIN, &image).await?;
-    sweep_twice(world, Verb::Upgrade, &[now]).await
-}
-
-async fn twice_during_shutdown(world: &mut dyn World) -> CaseResult {
-    let (_, now) = with_way_back(world).await?;
-    let image = next_image(world).kernel("of the upgrade");
-    stage(world, &image).await?;
-    sweep_twice(world, Verb::Shutdown, &[now, image.version]).await
-}
-
-async fn twice_during_rollback(world: &mut dyn World) -> CaseResult {
-    let (before, now) = with_way_back(world).await?;
-    let image = next_image(world);
-    stage(world, &image).await?;
-    sweep_twice(world, Verb::Rollback, &[before, now]).await
+    let scene = Verb::Rollback.prepare(world).await?;
+    sweep(world, Verb::Rollback, &[scene.before, scene.now]).await
 }
 
 async fn during_gc(world: &mut dyn World) -> CaseResult {
-    let (first, _) = with_way_back(world).await?;
-    let id = world.status().await?.of(first).context("the way back")?.id.clone();
-    world.set_pinned(&id, true).await?;
-    let now = upgrade(world).await?.version;
-    world.set_pinned(&id, false).await?;
-    sweep(world, Verb::Gc, &[now]).await
+    let scene = Verb::Gc.prepare(world).await?;
+    sweep(world, Verb::Gc, &[scene.now]).await
+}
+
+async fn twice_during_upgrade(world: &mut dyn World) -> CaseResult {
+    let scene = Verb::Upgrade.prepare(world).await?;
+    sweep_twice(world, Verb::Upgrade, &[scene.now]).await
+}
+
+async fn twice_during_shutdown(world: &mut dyn World) -> CaseResult {
+    let scene = Verb::Shutdown.prepare(world).await?;
+    sweep_twice(world, Verb::Shutdown, &[scene.now, scene.image.version]).await
+}
+
+async fn twice_during_rollback(world: &mut dyn World) -> CaseResult {
+    let scene = Verb::Rollback.prepare(world).await?;
+    sweep_twice(world, Verb::Rollback, &[scene.before, scene.now]).await
 }

@@ -9,7 +9,7 @@ use bootwright_core::{
 use super::{
     World, case,
     crash::Verb,
-    steps::{next_image, stage, upgrade, whole_entries, with_way_back},
+    steps::{upgrade, whole_entries},
 };
 use crate::suite::{
     Case, CaseResult, Channel, Demand, Fingerprint, Property, Refusal, TestImage, Tier, Trouble, Version,
@@ -49,10 +49,7 @@ fn points(world: &dyn World, count: u64, kind: u64) -> Vec<u64> {
 async fn sweep(world: &mut dyn World, verb: Verb, image: &TestImage, may_run: &[Version]) -> CaseResult {
     let start = world.checkpoint().await?;
     let before = world.fingerprint().await?;
-    world.stop_before(None).await?;
-    verb.run(world).await.context("without a fault")?;
-    let count = world.mutations().await?;
-    ensure!(count > 0, "{verb:?} changes nothing");
+    let count = verb.changes(world).await?;
     for (kind, fault) in (0..).zip(Fault::ALL) {
         for point in points(world, count, kind) {
             world.restore(&*start).await?;
@@ -126,41 +123,28 @@ async fn nothing_is_left(world: &mut dyn World) -> CaseResult {
 }
 
 async fn in_an_upgrade(world: &mut dyn World) -> CaseResult {
-    with_way_back(world).await?;
-    let image = next_image(world).kernel("of the upgrade");
-    world.publish(Channel::MAIN, &image).await?;
-    sweep(world, Verb::Upgrade, &image, &[image.version]).await
+    let scene = Verb::Upgrade.prepare(world).await?;
+    sweep(world, Verb::Upgrade, &scene.image, &[scene.image.version]).await
 }
 
 /// A confirmation that fails uses up a try, where there is only one: then the last good version runs again.
 async fn in_a_shutdown(world: &mut dyn World) -> CaseResult {
-    let (_, now) = with_way_back(world).await?;
-    let image = next_image(world).kernel("of the upgrade");
-    stage(world, &image).await?;
-    sweep(world, Verb::Shutdown, &image, &[now, image.version]).await
+    let scene = Verb::Shutdown.prepare(world).await?;
+    sweep(world, Verb::Shutdown, &scene.image, &[scene.now, scene.image.version]).await
 }
 
 async fn in_a_confirmation(world: &mut dyn World) -> CaseResult {
-    let (before, _) = with_way_back(world).await?;
-    world.rollback().await?;
-    let image = next_image(world);
-    sweep(world, Verb::Confirm, &image, &[before]).await
+    let scene = Verb::Confirm.prepare(world).await?;
+    sweep(world, Verb::Confirm, &scene.image, &[scene.before]).await
 }
 
 /// What was committed before it failed is undone by the second.
 async fn in_a_rollback(world: &mut dyn World) -> CaseResult {
-    let (before, now) = with_way_back(world).await?;
-    let image = next_image(world);
-    stage(world, &image).await?;
-    sweep(world, Verb::Rollback, &image, &[before, now]).await
+    let scene = Verb::Rollback.prepare(world).await?;
+    sweep(world, Verb::Rollback, &scene.image, &[scene.before, scene.now]).await
 }
 
 async fn in_a_clean_up(world: &mut dyn World) -> CaseResult {
-    let (first, _) = with_way_back(world).await?;
-    let id = world.status().await?.of(first).context("the way back")?.id.clone();
-    world.set_pinned(&id, true).await?;
-    let now = upgrade(world).await?.version;
-    world.set_pinned(&id, false).await?;
-    let image = next_image(world);
-    sweep(world, Verb::Gc, &image, &[now]).await
+    let scene = Verb::Gc.prepare(world).await?;
+    sweep(world, Verb::Gc, &scene.image, &[scene.now]).await
 }

@@ -430,7 +430,7 @@ impl World for LoopWorld {
     }
 
     async fn complaints(&mut self) -> Result<Vec<String>> {
-        Err(Trouble::Missing(Missing(Demand::Tier(Property::IndependentEyes).to_string())))
+        Err(Property::IndependentEyes.into())
     }
 
     async fn add_foreign_entry(&mut self) -> Result<String> {

@@ -9,7 +9,10 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{mailbox::Mailbox, scripts};
+use super::{
+    mailbox::{Mailbox, add_bytes},
+    scripts,
+};
 use crate::{
     lifecycle::Guest,
     oracle::{self, Variables},
@@ -94,24 +97,17 @@ impl Look {
         let set = disk.variables.all().into_iter().filter(|(name, value)| variables.get(name) != Some(value));
         mailbox.send(guest, ARRIVED, |tar| {
             for (path, text) in changed {
-                append(tar, &Path::new("esp").join(path), &text)?;
+                add_bytes(tar, &Path::new("esp").join(path), &text)?;
             }
             for ((vendor, name), value) in set {
                 let bytes = [ATTRIBUTES.as_slice(), &value].concat();
-                append(tar, &Path::new("variables").join(format!("{name}-{vendor}")), &bytes)?;
+                add_bytes(tar, &Path::new("variables").join(format!("{name}-{vendor}")), &bytes)?;
             }
             Ok(())
         })?;
         scripts::bring(guest, ARRIVED)?;
         Ok(result)
     }
-}
-
-fn append(tar: &mut tar::Builder<&mut File>, path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut header = tar::Header::new_gnu();
-    header.set_size(bytes.len() as u64);
-    header.set_mode(0o644);
-    Ok(tar.append_data(&mut header, path, bytes)?)
 }
 
 /// Small files below a folder, by path: what a fixture writes is small, and kernels need no comparing.

@@ -79,3 +79,14 @@ impl Mailbox {
 pub fn add(tar: &mut tar::Builder<&mut File>, path: &Path, name: &str) -> Result<()> {
     tar.append_path_with_name(path, name).with_context(|| format!("send {}", path.display()))
 }
+
+/// Adds a file with these bytes.
+///
+/// # Errors
+/// When the archive cannot be written.
+pub fn add_bytes(tar: &mut tar::Builder<&mut File>, path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut header = tar::Header::new_gnu();
+    header.set_size(bytes.len() as u64);
+    header.set_mode(0o644);
+    Ok(tar.append_data(&mut header, path, bytes)?)
+}

@@ -4,7 +4,7 @@ use std::{
     any::Any,
     collections::{BTreeMap, BTreeSet},
     fs::File,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Stdio,
     sync::Arc,
     time::Duration,
@@ -80,7 +80,7 @@ impl std::fmt::Debug for VmWorld {
 }
 
 fn missing<T>(property: Property) -> Result<T> {
-    Err(Trouble::Missing(Missing(Demand::Tier(property).to_string())))
+    Err(property.into())
 }
 
 impl VmWorld {
@@ -243,7 +243,7 @@ fn pack(
 ) -> anyhow::Result<()> {
     let layout = image.layout();
     mailbox::add(tar, &layout.join("oci-layout"), "oci-layout")?;
-    bytes(tar, "index.json", &retagged(&std::fs::read(layout.join("index.json"))?)?)?;
+    mailbox::add_bytes(tar, Path::new("index.json"), &retagged(&std::fs::read(layout.join("index.json"))?)?)?;
     let last = image.layers()?.pop().map(|layer| layer.blob.sha256);
     for entry in std::fs::read_dir(layout.join("blobs/sha256"))? {
         let entry = entry?;
@@ -257,19 +257,12 @@ fn pack(
             if let Some(byte) = content.last_mut() {
                 *byte ^= 1;
             }
-            bytes(tar, &target, &content)?;
+            mailbox::add_bytes(tar, Path::new(&target), &content)?;
         } else {
             mailbox::add(tar, &entry.path(), &target)?;
         }
     }
     Ok(())
-}
-
-fn bytes(tar: &mut tar::Builder<&mut File>, name: &str, content: &[u8]) -> anyhow::Result<()> {
-    let mut header = tar::Header::new_gnu();
-    header.set_size(content.len() as u64);
-    header.set_mode(0o644);
-    Ok(tar.append_data(&mut header, name, content)?)
 }
 
 #[async_trait]
