@@ -76,12 +76,18 @@ impl Menu {
         self.ours.iter().find(|found| &found.id == id)
     }
 
-    /// Ours, but only the most preferred entry of each deployment.
+    /// Ours in order, but of each deployment only the entry that was published last: the others are what a sweep has not reached yet. Tries that are
+    /// used up do not change that: the last try may be what runs, by root arguments that only this entry names.
     pub fn effective(&self) -> impl Iterator<Item = &Found> {
-        let first_of = |found: &&Found| {
-            self.ours.iter().find(|other| other.deployment() == found.deployment()).map(|other| &other.file)
-        };
-        self.ours.iter().filter(move |found| first_of(found) == Some(&found.file))
+        self.ours
+            .iter()
+            .filter(|found| self.last_of(found.deployment()).is_some_and(|last| last.file == found.file))
+    }
+
+    fn last_of(&self, deployment: &DeploymentId) -> Option<&Found> {
+        let of_it = self.ours.iter().filter(|found| found.deployment() == deployment);
+        // The first of those that are equal: one that is blessed already has the same name but for the counter.
+        of_it.rev().max_by_key(|found| (found.listed, found.stem.generation))
     }
 }
 

@@ -29,7 +29,7 @@ pub fn sweep(context: &BootContext, keep: &BTreeSet<DeploymentId>) -> Result<Rem
     let root = boot_root(context);
     let menu = Menu::load(root)?;
     let mut removed = Removed::default();
-    let default = menu.ours.first().map(|found| found.file.clone());
+    let default = menu.effective().next().map(|found| found.file.clone());
     let staying: BTreeSet<&String> = menu
         .effective()
         .filter(|found| keep.contains(found.deployment()) || Some(&found.file) == default.as_ref())

@@ -429,6 +429,40 @@ async fn a_trial_that_fails_falls_back_and_can_be_asked_for_once_more() {
     assert_eq!(boots(&machine.esp()).as_deref(), Some("a"));
 }
 
+/// What systemd-boot has done to the entries of a generation when all their tries are used up.
+fn use_up(machine: &Machine, generation: u64) {
+    let folder = machine.esp().join("loader/entries");
+    for file in std::fs::read_dir(&folder).unwrap() {
+        let name = file.unwrap().file_name().into_string().unwrap();
+        let ours = name.starts_with(&format!("bootwright-{generation}-"));
+        let Some((stem, counter)) = name.split_once('+').filter(|_| ours) else { continue };
+        let all = counter.trim_end_matches(".conf");
+        std::fs::rename(folder.join(&name), folder.join(format!("{stem}+0-{all}.conf"))).unwrap();
+    }
+}
+
+/// spec: BW-318, BW-409
+#[tokio::test]
+async fn a_sweep_while_the_last_try_runs_leaves_its_entry_and_not_an_older_one() {
+    let (machine, store) = with(&["a"]).await;
+    let tried = |id, args: &str| {
+        let spec = bootwright_core::model::EntrySpec { tries: Some(2), ..store.split(id) };
+        bootwright_core::model::EntrySpec { extra_args: args.parse().unwrap(), ..spec }
+    };
+    add(&loader(&machine), &store, tried("b", "old")).await;
+    let state = loader(&machine).read().await.unwrap();
+    let moved = ["c", "b"].map(|id| PlannedEntry::Add(Box::new(tried(id, "new"))));
+    let entries = moved.into_iter().chain([keep(&state, "a")]).collect();
+    publish(&loader(&machine), &BootPlan { generation: 3, entries, one_shot: None }, &store).await.unwrap();
+    use_up(&machine, 3);
+    loader(&machine).sweep(&set(&["a", "b"])).await.unwrap();
+    let state = loader(&machine).read().await.unwrap();
+    let line = state.entry_of(&deployment("b")).unwrap().cmdline.as_ref().unwrap().to_string();
+    assert!(line.contains("new"), "{line}");
+    loader(&machine).confirm(&deployment("b")).await.unwrap();
+    assert_eq!(boots(&machine.esp()).as_deref(), Some("b"));
+}
+
 /// spec: BW-401
 #[tokio::test]
 async fn a_power_cut_while_confirming_leaves_the_entry_counted_or_blessed() {
