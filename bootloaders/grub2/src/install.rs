@@ -8,6 +8,7 @@ use bootwright_core::{
     fs::Root,
     tree::TreeReader,
 };
+use memchr::memmem;
 
 use crate::{
     bios,
@@ -68,9 +69,7 @@ async fn for_bios(context: &BootContext, tree: &dyn TreeReader) -> Result<()> {
 
 /// Whether the removable-media path is free, or holds a program of ours: that of another loader stays.
 fn is_ours(esp: &Root, path: &str) -> Result<bool> {
-    Ok(esp
-        .read(path)?
-        .is_none_or(|bytes| bytes.is_empty() || bytes.windows(OURS.len()).any(|part| part == OURS)))
+    Ok(esp.read(path)?.is_none_or(|bytes| bytes.is_empty() || memmem::find(&bytes, OURS).is_some()))
 }
 
 fn update(esp: &Root, path: &str, program: &[u8]) -> Result<()> {

@@ -9,6 +9,7 @@ use bootwright_core::{
     fs::{ReplaceStyle, Root},
     tree::TreeReader,
 };
+use memchr::memmem;
 
 use crate::{boot_root, names::ENTRIES};
 
@@ -88,9 +89,9 @@ fn keep_foreign(esp: &Root, path: &str) -> Result<()> {
 /// src/boot/boot.c); bootctl compares the same.
 fn version(program: &[u8]) -> Option<String> {
     const MARKER: &[u8] = b"#### LoaderInfo: systemd-boot ";
-    let start = program.windows(MARKER.len()).position(|window| window == MARKER)? + MARKER.len();
+    let start = memmem::find(program, MARKER)? + MARKER.len();
     let rest = program.get(start..)?;
-    let end = rest.windows(5).take(100).position(|window| window == b" ####")?;
+    let end = memmem::find(rest.get(..100).unwrap_or(rest), b" ####")?;
     Some(String::from_utf8_lossy(rest.get(..end)?).into_owned())
 }
 

@@ -6,6 +6,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use memchr::memmem;
 
 use super::{Disk, Loader, MenuEntry, entry::on_partition, firmware};
 
@@ -19,7 +20,7 @@ const ROOT: &str = "hd0,gpt2";
 inventory::submit! {
     Loader {
         name: "GRUB",
-        recognises: |program| !program.windows(6).any(|w| w == b".linux") && program.windows(4).any(|w| w == MARKER),
+        recognises: |program| memmem::find(program, b".linux").is_none() && memmem::find(program, MARKER).is_some(),
         menu: |disk, _| Ok(Shell::run(disk, false)?.menu()),
         started: |disk, _| Shell::run(disk, true).map(drop),
         add_foreign: |disk| add_foreign(disk).map(Some),

@@ -3,6 +3,7 @@
 use std::{cmp::Ordering, path::PathBuf};
 
 use anyhow::{Context as _, Result};
+use memchr::memmem;
 
 use super::{Disk, Loader, MenuEntry, entry::on_partition, firmware, pe, variables::LOADER};
 
@@ -14,7 +15,7 @@ inventory::submit! {
         name: "systemd-boot",
         // UKIs are large: they are told apart by their table, before all of them is searched.
         recognises: |program| pe::section(program, ".linux").is_none()
-            && program.windows(MARKER.len()).any(|window| window == MARKER),
+            && memmem::find(program, MARKER).is_some(),
         menu: |disk, _| menu(disk),
         started: |disk, entry| started(disk, entry),
         add_foreign: |disk| add_foreign(disk).map(Some),

@@ -36,7 +36,7 @@ impl LoopDisk {
             std::fs::create_dir(folder)?;
         }
         File::create(disk.image("root"))?.set_len(ROOT_SIZE)?;
-        let quiet = ["-q", "-E", "lazy_itable_init=1,nodiscard"].map(str::to_owned);
+        let quiet = ["-q", "-O", "^has_journal", "-E", "lazy_itable_init=1,nodiscard"].map(str::to_owned);
         host::run(host::command("mkfs.ext4").args(quiet).args(mkfs_args).arg(disk.image("root")))?;
         disk.mount()?;
         disk.mount_esp()?;

@@ -16,6 +16,7 @@ use bootwright_core::{
     transport::{self, policy::ImagePolicy},
     wrap,
 };
+use memchr::memmem;
 
 use super::{
     disk::LoopDisk,
@@ -271,7 +272,7 @@ impl LoopWorld {
                     }
                 } else if found.is_file() && found.len() >= wanted.len() as u64 {
                     let bytes = oracle::read_file(&path).unwrap_or_default();
-                    if let Some(at) = bytes.windows(wanted.len()).position(|window| window == wanted) {
+                    if let Some(at) = memmem::find(&bytes, &wanted) {
                         return Ok((path, at..at + wanted.len()));
                     }
                 }
