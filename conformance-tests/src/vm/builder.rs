@@ -44,7 +44,7 @@ impl VmBuilder {
             vars: Vars::Fresh,
             firmware: None,
             bios: false,
-            processors: 2,
+            processors: 1,
             memory_mib: 1024,
             watchdog: false,
             recorded: None,
@@ -87,7 +87,7 @@ impl VmBuilder {
         self
     }
 
-    /// Sets the number of processors (2 if not called).
+    /// Sets the number of processors (1 if not called: machines that are emulated side by side are ready no later than with more).
     #[must_use]
     pub fn processors(mut self, count: u32) -> Self {
         self.processors = count;

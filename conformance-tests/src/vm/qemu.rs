@@ -128,7 +128,7 @@ mod tests {
         Settings {
             dir: "/vm".into(),
             accel: Accel::Tcg,
-            processors: 2,
+            processors: 1,
             memory_mib: 1024,
             firmware_code: Some("/code.fd".into()),
             drives: vec![drive("/a,b.img", false), drive("/c.img", true)],
