@@ -4,7 +4,7 @@ use std::io::Read as _;
 
 use bootwright_core::{
     Error, ErrorKind, IoContext, Result,
-    fs::{Faults, ReplaceStyle, Root},
+    fs::{Faults, Root},
     process::Tool,
     tree::TreeReader,
 };
@@ -100,9 +100,9 @@ impl Platform {
         let work = Root::open(scratch.path(), Faults::none())?;
         let present: Vec<String> = tree.list(&self.folder()).await?;
         for name in present.iter().filter(|name| is_part(name)) {
-            work.replace(name, &self.file(tree, name).await?, ReplaceStyle::Relaxed)?;
+            note(&work, name, &self.file(tree, name).await?)?;
         }
-        work.replace("early.cfg", EARLY.as_bytes(), ReplaceStyle::Relaxed)?;
+        note(&work, "early.cfg", EARLY.as_bytes())?;
         let optional = OPTIONAL.split(' ').filter(|name| work.exists(&format!("{name}.mod")));
         let modules = MODULES.split_whitespace().chain(self.modules.split(' ')).chain(optional);
         let modules: Vec<String> = modules.map(str::to_owned).collect();
@@ -125,6 +125,11 @@ impl Platform {
         }
         work.read("program")?.ok_or_else(|| Error::internal("grub-mkimage made no file"))
     }
+}
+
+/// Writes a file for the moment: nothing of this outlives the call, and nothing is synced.
+fn note(scratch: &Root, name: &str, content: &[u8]) -> Result<()> {
+    scratch.dir().write(name, content).context_io(|| format!("write {}", scratch.show(name)))
 }
 
 /// The prefix of the UEFI program: the device is the one that it was started from.

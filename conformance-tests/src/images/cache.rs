@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use flate2::Compression;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -39,6 +40,7 @@ impl Blob {
 #[derive(Debug, Clone)]
 pub struct BlobStore {
     dir: PathBuf,
+    compression: Compression,
 }
 
 impl BlobStore {
@@ -46,7 +48,18 @@ impl BlobStore {
     pub fn open(dir: impl Into<PathBuf>) -> Result<Self> {
         let dir = dir.into();
         fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-        Ok(Self { dir })
+        Ok(Self { dir, compression: Compression::new(6) })
+    }
+
+    /// The same, where layers that are written are gzip files with nothing compressed: for images that are read once, on this machine.
+    #[must_use]
+    pub fn uncompressed(self) -> Self {
+        Self { compression: Compression::none(), ..self }
+    }
+
+    /// How much layers are compressed.
+    pub(super) fn compression(&self) -> Compression {
+        self.compression
     }
 
     /// Where the blob with this sha256 (hex) is, or would be.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use flate2::{Compression, GzBuilder, write::GzEncoder};
+use flate2::{GzBuilder, write::GzEncoder};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tar::{Builder, EntryType, Header};
@@ -54,7 +54,7 @@ impl LayerSink {
     /// Starts an empty layer.
     pub fn new(store: &BlobStore) -> Result<Self> {
         // No time and no name in the gzip header: both would make the digest depend on the build.
-        let gzip = GzBuilder::new().mtime(0).write(Hashing::new(store.temporary()?), Compression::new(6));
+        let gzip = GzBuilder::new().mtime(0).write(Hashing::new(store.temporary()?), store.compression());
         Ok(Self { tar: Builder::new(Hashing::new(gzip)) })
     }
 

@@ -1,13 +1,14 @@
 //! Runs units on several threads.
 
 use std::{
+    any::Any,
     sync::{Mutex, PoisonError, mpsc},
     thread,
     time::Instant,
 };
 
-use super::{CaseReport, Outcome, Plan, Report, Unit, prepare, run_case};
-use crate::suite::{Case, Missing, Setting, Tier, Verdict, World};
+use super::{CaseReport, Outcome, Plan, Report, Unit, plan::takes_turns, prepare, run_case};
+use crate::suite::{Case, Missing, Result, Reuse, Setting, Tier, Verdict, World};
 
 /// What fails is told at once; in virtual machines, which take their time, also what passes.
 fn tell(unit: &Unit, case: &CaseReport) {
@@ -59,26 +60,49 @@ async fn run_unit(unit: &Unit, mut done: impl FnMut(CaseReport)) {
         unit.cases.iter().for_each(|case| done(ignored(case, &missing)));
         return;
     }
-    let mut machine: Option<Box<dyn World>> = None;
+    let mut machine: Option<Machine> = None;
     for case in &unit.cases {
         let start = Instant::now();
-        let mut world = match machine.take() {
-            Some(world) => world,
-            None => match prepare(&*unit.factory, &unit.cell, case.setting).await {
-                Ok(world) => world,
-                Err(error) => {
-                    let why = format!("no machine to start from: {error}");
-                    done(CaseReport::new(case, Verdict::Failed { took: start.elapsed(), why }));
-                    continue;
-                }
-            },
+        let ready = match machine.take() {
+            Some(machine) => machine.back().await,
+            None => Machine::prepare(unit, case.setting).await,
         };
-        let verdict = run_case(&mut *world, case).await;
-        let usable = unit.factory.shares_machines() && case.setting == Setting::Running;
-        if usable && !matches!(verdict, Verdict::Failed { .. }) {
-            machine = Some(world);
+        let mut ready = match ready {
+            Ok(ready) => ready,
+            Err(error) => {
+                let why = format!("no machine to start from: {error}");
+                done(CaseReport::new(case, Verdict::Failed { took: start.elapsed(), why }));
+                continue;
+            }
+        };
+        let verdict = run_case(&mut *ready.world, case).await;
+        if takes_turns(unit.factory.reuse(), case) && !matches!(verdict, Verdict::Failed { .. }) {
+            machine = Some(ready);
         }
         done(CaseReport::new(case, as_known(unit, case, verdict)));
+    }
+}
+
+/// What cases take turns on.
+struct Machine {
+    world: Box<dyn World>,
+    /// Where each of them starts, if it is put back there.
+    start: Option<Box<dyn Any + Send + Sync>>,
+}
+
+impl Machine {
+    async fn prepare(unit: &Unit, setting: Setting) -> Result<Self> {
+        let mut world = prepare(&*unit.factory, &unit.cell, setting, unit.points).await?;
+        let restored = unit.factory.reuse() == Reuse::Restored && unit.cases.len() > 1;
+        let start = if restored { Some(world.checkpoint().await?) } else { None };
+        Ok(Self { world, start })
+    }
+
+    async fn back(mut self) -> Result<Self> {
+        if let Some(start) = &self.start {
+            self.world.restore(&**start).await?;
+        }
+        Ok(self)
     }
 }
 

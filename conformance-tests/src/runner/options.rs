@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Parser;
 
 use crate::{
-    suite::{Case, Cell, Tier},
+    suite::{Case, Cell, Points, Tier},
     system::KernelFormat,
 };
 
@@ -31,9 +31,13 @@ pub struct Options {
     /// Only cases whose name contains this text; may be given several times.
     #[arg(long, value_name = "TEXT")]
     pub case: Vec<String>,
-    /// How many run at once [default: one for each processor].
+    /// How many run at once [default: one for each processor; without virtual machines two, because each waits for its disk].
     #[arg(long, value_name = "N")]
     pub jobs: Option<usize>,
+    /// At how many of the changes that a verb makes power is cut, and faults are injected: a number, or `all`, which takes hours on real
+    /// plugins [default: all on fakes, 4 on loop disks].
+    #[arg(long, value_name = "N")]
+    pub points: Option<Points>,
     /// Only the i-th of n parts of equal length, counted from 1.
     #[arg(long, value_name = "I/N", value_parser = shard)]
     pub shard: Option<(usize, usize)>,
@@ -58,7 +62,8 @@ impl Options {
     /// How many units run at once.
     pub fn jobs(&self) -> usize {
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        self.jobs.unwrap_or(processors).max(1)
+        let each = if self.tiers().contains(&Tier::Vm) { 1 } else { 2 };
+        self.jobs.unwrap_or(processors * each).max(1)
     }
 
     /// Whether a cell is asked for.

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use anyhow::{Result, ensure};
 
 use super::{Ci, Factories, KnownDefect, Matrix, Options};
-use crate::suite::{Case, Cell, Setting, Tier, WorldFactory, all_cases, fakes, loops};
+use crate::suite::{Case, Cell, Points, Reuse, Setting, Tier, WorldFactory, all_cases, fakes, loops};
 
 /// Cases that run one after the other: on one machine, or a single one.
 #[derive(Debug, Clone)]
@@ -18,6 +18,8 @@ pub struct Unit {
     pub cases: Vec<Case>,
     /// Of these, what is known not to hold yet.
     pub known: Vec<KnownDefect>,
+    /// How many points of a verb sweeps try, if somebody said so.
+    pub points: Option<Points>,
 }
 
 /// What is to be run.
@@ -46,7 +48,14 @@ impl Plan {
                 for cell in cells(tier, options, matrix) {
                     let cases = pinned(tier, &cell, &cases, options, matrix);
                     let known = matrix.map(|matrix| matrix.defects(tier, &cell)).unwrap_or_default();
-                    units.extend(split(factory, &cell, &cases, &known));
+                    let empty = Unit {
+                        factory: Arc::clone(factory),
+                        cell,
+                        cases: Vec::new(),
+                        known,
+                        points: options.points,
+                    };
+                    units.extend(split(&empty, &cases));
                 }
             }
         }
@@ -96,19 +105,25 @@ fn pinned(tier: Tier, cell: &Cell, cases: &[Case], options: &Options, matrix: Op
     cases.iter().filter(wanted).copied().collect()
 }
 
-/// One unit for each case, or, where machines are shared, one for all cases that can share.
-fn split(factory: &Arc<dyn WorldFactory>, cell: &Cell, cases: &[Case], known: &[KnownDefect]) -> Vec<Unit> {
-    let unit = |cases: Vec<Case>| Unit {
-        factory: Arc::clone(factory),
-        cell: cell.clone(),
-        cases,
-        known: known.to_vec(),
-    };
-    let shares = |case: &&Case| factory.shares_machines() && case.setting == Setting::Running;
-    let one_machine: Vec<_> = cases.iter().filter(shares).copied().collect();
-    let alone = cases.iter().filter(|case| !shares(case)).map(|case| unit(vec![*case]));
-    let together = (!one_machine.is_empty()).then(|| unit(one_machine));
-    together.into_iter().chain(alone).collect()
+/// So many cases take turns on one machine that is restored between them: few, so that several threads have work to the end.
+const TURNS: usize = 8;
+
+/// One unit for each case; or, where machines are used again, one for cases that can take turns.
+fn split(empty: &Unit, cases: &[Case]) -> Vec<Unit> {
+    let unit = |cases: &[Case]| Unit { cases: cases.to_vec(), ..empty.clone() };
+    let reuse = empty.factory.reuse();
+    let (together, alone): (Vec<Case>, Vec<Case>) = cases.iter().partition(|case| takes_turns(reuse, case));
+    let turns = if reuse == Reuse::AsItIs { together.len().max(1) } else { TURNS };
+    together.chunks(turns).chain(alone.chunks(1)).map(unit).collect()
+}
+
+/// Whether a case can follow another on the same machine.
+pub(super) fn takes_turns(reuse: Reuse, case: &Case) -> bool {
+    match reuse {
+        Reuse::No => false,
+        Reuse::Restored => case.setting != Setting::Blank,
+        Reuse::AsItIs => case.setting == Setting::Running,
+    }
 }
 
 #[cfg(test)]

@@ -3,15 +3,21 @@
 use std::{panic::AssertUnwindSafe, pin::Pin, task::Poll, time::Instant};
 
 use crate::suite::{
-    Case, CaseResult, Cell, InstallOptions, Result, Setting, Verdict, World, WorldFactory, cases::steps,
+    Case, CaseResult, Cell, InstallOptions, Points, Result, Setting, Verdict, World, WorldFactory,
+    cases::steps,
 };
 
-/// A world from which a case with this setting can start.
+/// A world from which a case with this setting can start, and on which sweeps try so many points ([`WorldFactory::blank`]).
 ///
 /// # Errors
 /// If it cannot be made, or a first install does not boot.
-pub async fn prepare(factory: &dyn WorldFactory, cell: &Cell, setting: Setting) -> Result<Box<dyn World>> {
-    let mut world = factory.blank(cell).await?;
+pub async fn prepare(
+    factory: &dyn WorldFactory,
+    cell: &Cell,
+    setting: Setting,
+    points: Option<Points>,
+) -> Result<Box<dyn World>> {
+    let mut world = factory.blank(cell, points).await?;
     if setting != Setting::Blank {
         steps::install(&mut *world, &InstallOptions::default()).await?;
     }

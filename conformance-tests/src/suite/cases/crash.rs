@@ -118,14 +118,6 @@ impl Verb {
     }
 }
 
-/// How many points of one verb are tried: all where that is cheap, else some that are spread evenly.
-fn points(world: &dyn World, count: u64, few: u64) -> Vec<u64> {
-    if world.tier() == Tier::Fakes || count <= few {
-        return (0..count).collect();
-    }
-    (0..few).map(|step| step * (count - 1) / (few - 1)).collect()
-}
-
 /// The verb, stopped before its `point`th change.
 async fn stopped_at(world: &mut dyn World, verb: Verb, point: u64) -> CaseResult {
     world.stop_before(Some(point)).await?;
@@ -135,19 +127,23 @@ async fn stopped_at(world: &mut dyn World, verb: Verb, point: u64) -> CaseResult
     }
 }
 
-/// Stops a verb before each of its changes, and then the boot that follows, with its recovery, before each of its own: all pairs where that is
-/// cheap, else some.
+/// Stops a verb before each of its changes, and then the boot that follows, with its recovery, before each of its own: all pairs on fakes, elsewhere
+/// only some of the second.
 async fn sweep_twice(world: &mut dyn World, verb: Verb, may_run: &[Version]) -> CaseResult {
     let start = world.checkpoint().await?;
     let count = verb.changes(world).await?;
-    for point in points(world, count, 3) {
+    let (first, then) = match world.tier() {
+        Tier::Fakes => (world.points(), world.points()),
+        _ => (world.points().part(3), world.points().at_most(2)),
+    };
+    for point in first.of(count) {
         world.restore(&*start).await?;
         stopped_at(world, verb, point).await?;
         let cut = world.checkpoint().await?;
         world.stop_before(None).await?;
         world.power_on().await.context("the boot after the first cut")?;
         let later = world.mutations().await?;
-        for second in points(world, later, 2) {
+        for second in then.of(later) {
             world.restore(&*cut).await?;
             world.stop_before(Some(second)).await?;
             match world.power_on().await {
@@ -177,8 +173,8 @@ async fn sweep_with(
     let start = world.checkpoint().await?;
     let count = verb.changes(world).await?;
     // A failing trial takes several boots at each point.
-    let few = if failing.is_some() { 6 } else { 10 };
-    for point in points(world, count, few) {
+    let points = if failing.is_some() { world.points().part(2) } else { world.points() };
+    for point in points.of(count) {
         world.restore(&*start).await?;
         stopped_at(world, verb, point).await?;
         let what = format!("{verb:?} stopped before change {point} of {count}");

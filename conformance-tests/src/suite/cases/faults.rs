@@ -12,7 +12,7 @@ use super::{
     steps::{upgrade, whole_entries},
 };
 use crate::suite::{
-    Case, CaseResult, Channel, Demand, Fingerprint, Property, Refusal, TestImage, Tier, Trouble, Version,
+    Case, CaseResult, Channel, Demand, Fingerprint, Property, Refusal, TestImage, Trouble, Version,
 };
 
 macro_rules! faults {
@@ -35,23 +35,14 @@ pub(super) const CASES: &[Case] = &[
     faults!("faults::gc", in_a_clean_up),
 ];
 
-/// Which changes fail: each where that is cheap, else some, spread evenly, others for each kind of fault.
-fn points(world: &dyn World, count: u64, kind: u64) -> Vec<u64> {
-    const FEW: u64 = 2;
-    if world.tier() == Tier::Fakes || count <= FEW {
-        return (0..count).collect();
-    }
-    let kinds = Fault::ALL.len() as u64;
-    (0..FEW).map(|step| ((step * kinds + kind) * count / (FEW * kinds)).min(count - 1)).collect()
-}
-
 /// Counts the changes of a verb, lets each fail in turn, and looks whether the same verb works then. Only `may_run` may run.
 async fn sweep(world: &mut dyn World, verb: Verb, image: &TestImage, may_run: &[Version]) -> CaseResult {
     let start = world.checkpoint().await?;
     let before = world.fingerprint().await?;
     let count = verb.changes(world).await?;
+    let kinds = Fault::ALL.len() as u64;
     for (kind, fault) in (0..).zip(Fault::ALL) {
-        for point in points(world, count, kind) {
+        for point in world.points().part(kinds).of_kind(count, kind, kinds) {
             world.restore(&*start).await?;
             world.publish(Channel::MAIN, image).await?;
             let what = format!("{fault:?} at change {point} of {count} of {verb:?}");

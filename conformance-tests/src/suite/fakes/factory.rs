@@ -8,7 +8,7 @@ use bootwright_core::{
 
 use super::FakeWorld;
 use crate::{
-    suite::{Cell, Missing, Result, Tier, World, WorldFactory},
+    suite::{Cell, Missing, Points, Result, Reuse, Tier, World, WorldFactory},
     system::KernelFormat,
 };
 
@@ -79,8 +79,8 @@ impl WorldFactory for FakeFactory {
         Tier::Fakes
     }
 
-    fn shares_machines(&self) -> bool {
-        false
+    fn reuse(&self) -> Reuse {
+        Reuse::No
     }
 
     fn can_run(&self, cell: &Cell) -> Result<(), Missing> {
@@ -88,9 +88,9 @@ impl WorldFactory for FakeFactory {
         if known { Ok(()) } else { Err(Missing("plugins in memory".to_owned())) }
     }
 
-    async fn blank(&self, cell: &Cell) -> Result<Box<dyn World>> {
+    async fn blank(&self, cell: &Cell, points: Option<Points>) -> Result<Box<dyn World>> {
         let plugins = of(BACKENDS, &cell.backend).zip(of(LOADERS, &cell.bootloader));
         let (backend, loader) = plugins.ok_or_else(|| anyhow::anyhow!("{cell} is not made of fakes"))?;
-        Ok(Box::new(FakeWorld::new(cell.clone(), backend, loader)?))
+        Ok(Box::new(FakeWorld::new(cell.clone(), backend, loader, points.unwrap_or(Points::All))?))
     }
 }

@@ -18,7 +18,7 @@ use bootwright_core::{
 use crate::{
     suite::{
         Cell, Channel, Damage, Defect, Demand, Fingerprint, FsckFindings, Health, InstallOptions, Missing,
-        PluginCall, Property, Result, Running, SeenEntry, SystemStatus, TestImage, Tier, Trouble,
+        PluginCall, Points, Property, Result, Running, SeenEntry, SystemStatus, TestImage, Tier, Trouble,
         UpgradeMode, Upgraded, Version, World, demand::Offer, world::calls,
     },
     system::KernelFormat,
@@ -48,6 +48,7 @@ pub struct FakeWorld {
     faults: Faults,
     backend: BackendCapabilities,
     loader: BootloaderCapabilities,
+    points: Points,
     versions: u32,
     running: Option<DeploymentId>,
 }
@@ -61,10 +62,15 @@ impl FakeWorld {
     ///
     /// # Errors
     /// `World` if there is no room for a temporary folder.
-    pub fn new(cell: Cell, backend: BackendCapabilities, loader: BootloaderCapabilities) -> Result<Self> {
+    pub fn new(
+        cell: Cell,
+        backend: BackendCapabilities,
+        loader: BootloaderCapabilities,
+        points: Points,
+    ) -> Result<Self> {
         let machine = FakeMachine::with(backend, loader)?;
         let faults = Faults::none();
-        Ok(Self { cell, machine, faults, backend, loader, versions: 0, running: None })
+        Ok(Self { cell, machine, faults, backend, loader, points, versions: 0, running: None })
     }
 
     fn engine(&self) -> Result<Engine> {
@@ -170,6 +176,10 @@ impl World for FakeWorld {
     fn demand(&self, demand: &Demand) -> Result<(), Missing> {
         let (backend, loader) = (self.backend, self.loader);
         demand.check(&Offer { cell: &self.cell, backend, loader, properties: PROPERTIES })
+    }
+
+    fn points(&self) -> Points {
+        self.points
     }
 
     fn next_version(&mut self) -> Version {

@@ -8,7 +8,7 @@ use bootwright_core::registry;
 use super::LoopWorld;
 use crate::{
     host,
-    suite::{Cell, Firmware, Missing, Result, Tier, World, WorldFactory},
+    suite::{Cell, Firmware, Missing, Points, Result, Reuse, Tier, World, WorldFactory},
     system::KernelFormat,
 };
 
@@ -25,6 +25,9 @@ pub fn cells() -> Vec<Cell> {
     cells
 }
 
+/// How many points of a verb a sweep tries if nobody says: the tier is to be run for each change.
+const POINTS: Points = Points::Few(4);
+
 /// Makes machines with loop-mounted disks.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct LoopFactory;
@@ -35,8 +38,8 @@ impl WorldFactory for LoopFactory {
         Tier::Loop
     }
 
-    fn shares_machines(&self) -> bool {
-        false
+    fn reuse(&self) -> Reuse {
+        Reuse::Restored
     }
 
     fn can_run(&self, cell: &Cell) -> Result<(), Missing> {
@@ -64,9 +67,9 @@ impl WorldFactory for LoopFactory {
         Ok(())
     }
 
-    async fn blank(&self, cell: &Cell) -> Result<Box<dyn World>> {
+    async fn blank(&self, cell: &Cell, points: Option<Points>) -> Result<Box<dyn World>> {
         let backend = registry::backend(&cell.backend)?;
         let loader = registry::bootloader(&cell.bootloader)?;
-        Ok(Box::new(LoopWorld::new(cell.clone(), backend, loader)?))
+        Ok(Box::new(LoopWorld::new(cell.clone(), backend, loader, points.unwrap_or(POINTS))?))
     }
 }

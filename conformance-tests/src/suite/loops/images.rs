@@ -44,7 +44,7 @@ impl ImageMaker {
     pub fn new(folder: &Path, bootloader: &str) -> Result<Self> {
         let folder = folder.join("images");
         std::fs::create_dir_all(&folder)?;
-        let store = BlobStore::open(folder.join("blobs"))?;
+        let store = BlobStore::open(folder.join("blobs"))?.uncompressed();
         let parts = loader_files::for_bootloader(bootloader)?;
         let parts = if parts.is_empty() { None } else { Some(write_layer(parts, &store)?) };
         Ok(Self { folder, store, parts })
@@ -183,18 +183,19 @@ fn versions(image: &TestImage) -> Vec<String> {
     }
 }
 
-/// Bytes that nothing compresses, the same for the same label.
+/// A page that nothing compresses, over and over, the same for the same label.
 fn kernel_bytes(label: &str) -> Vec<u8> {
+    const PAGE: usize = 4096;
     let seed = |state: u64, byte: u8| (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     let mut state = label.bytes().fold(0xcbf2_9ce4_8422_2325, seed) | 1;
-    let mut bytes = Vec::with_capacity(KERNEL_SIZE);
-    while bytes.len() < KERNEL_SIZE {
+    let mut page = Vec::with_capacity(PAGE);
+    while page.len() < PAGE {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        bytes.extend_from_slice(&state.to_le_bytes());
+        page.extend_from_slice(&state.to_le_bytes());
     }
-    bytes
+    page.repeat(KERNEL_SIZE / PAGE)
 }
 
 fn kernel_image(image: &TestImage) -> Vec<u8> {

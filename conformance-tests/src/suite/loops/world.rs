@@ -27,8 +27,8 @@ use crate::{
     oracle::{self, Disk, LiveRoot, MenuEntry, Variables, firmware, live_root},
     suite::{
         Cell, Channel, Damage, Demand, Fingerprint, FsckFindings, InstallOptions, Missing, PluginCall,
-        Property, Result, Running, SeenEntry, SystemStatus, TestImage, Tier, Trouble, UpgradeMode, Upgraded,
-        Version, World, demand::Offer, world::calls,
+        Points, Property, Result, Running, SeenEntry, SystemStatus, TestImage, Tier, Trouble, UpgradeMode,
+        Upgraded, Version, World, demand::Offer, world::calls,
     },
 };
 
@@ -62,6 +62,7 @@ pub struct LoopWorld {
     images: ImageMaker,
     variables: Variables,
     faults: Faults,
+    points: Points,
     versions: u32,
     boots: u32,
     now: Option<Now>,
@@ -110,6 +111,7 @@ impl LoopWorld {
         cell: Cell,
         backend: &'static BackendPlugin,
         loader: &'static BootloaderPlugin,
+        points: Points,
     ) -> Result<Self> {
         let verity = verity(backend);
         let disk = LoopDisk::make(&(backend.mkfs_args)("ext4", verity))?;
@@ -124,6 +126,7 @@ impl LoopWorld {
             images,
             variables: Variables::default(),
             faults: Faults::none(),
+            points,
             versions: 0,
             boots: 0,
             now: None,
@@ -304,6 +307,10 @@ impl World for LoopWorld {
     fn demand(&self, demand: &Demand) -> Result<(), Missing> {
         let (backend, loader) = (self.backend.capabilities, self.loader_can);
         demand.check(&Offer { cell: &self.cell, backend, loader, properties: PROPERTIES })
+    }
+
+    fn points(&self) -> Points {
+        self.points
     }
 
     fn next_version(&mut self) -> Version {

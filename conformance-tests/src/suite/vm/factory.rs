@@ -8,7 +8,7 @@ use super::world::VmWorld;
 use crate::{
     host,
     images::Cache,
-    suite::{Cell, Missing, Result, Tier, World, WorldFactory},
+    suite::{Cell, Missing, Points, Result, Reuse, Tier, World, WorldFactory},
     system::{Programs, Systems, fixture},
 };
 
@@ -41,8 +41,8 @@ impl WorldFactory for VmFactory {
         Tier::Vm
     }
 
-    fn shares_machines(&self) -> bool {
-        true
+    fn reuse(&self) -> Reuse {
+        Reuse::AsItIs
     }
 
     fn can_run(&self, cell: &Cell) -> Result<(), Missing> {
@@ -56,7 +56,7 @@ impl WorldFactory for VmFactory {
         fixture(&cell.backend).map(drop).map_err(|error| Missing(error.to_string()))
     }
 
-    async fn blank(&self, cell: &Cell) -> Result<Box<dyn World>> {
+    async fn blank(&self, cell: &Cell, _: Option<Points>) -> Result<Box<dyn World>> {
         Ok(Box::new(VmWorld::new(cell.clone(), self.systems(&cell.backend)?)?))
     }
 }

@@ -33,8 +33,8 @@ use crate::{
     oracle::{MenuEntry, firmware},
     suite::{
         Cell, Channel, Damage, Defect, Demand, Fingerprint, Firmware, FsckFindings, Health, InstallOptions,
-        Missing, Offer, PluginCall, Property, Result, Running, SeenEntry, SystemStatus, TestImage, Tier,
-        Trouble, UpgradeMode, Upgraded, Version, World,
+        Missing, Offer, PluginCall, Points, Property, Result, Running, SeenEntry, SystemStatus, TestImage,
+        Tier, Trouble, UpgradeMode, Upgraded, Version, World,
     },
     system::Systems,
     vm::{Disk, Output, Vm},
@@ -280,6 +280,11 @@ impl World for VmWorld {
         let backend = registry::backend(&self.cell.backend).map_err(unknown)?.capabilities;
         let loader = self.loader().map_err(unknown)?;
         demand.check(&Offer { cell: &self.cell, backend, loader, properties: PROPERTIES })
+    }
+
+    /// None: power is not cut at a certain change here.
+    fn points(&self) -> Points {
+        Points::Few(0)
     }
 
     fn next_version(&mut self) -> Version {

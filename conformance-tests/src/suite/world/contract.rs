@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use bootwright_core::fs::Fault;
 
 use crate::suite::{
-    Cell, Channel, Demand, Fingerprint, FsckFindings, Missing, Result, Running, SeenEntry, SystemStatus,
-    TestImage, Tier, Upgraded, Version,
+    Cell, Channel, Demand, Fingerprint, FsckFindings, Missing, Points, Result, Running, SeenEntry,
+    SystemStatus, TestImage, Tier, Upgraded, Version,
 };
 
 /// Choices of an install.
@@ -94,6 +94,9 @@ pub trait World: Debug + Send {
     /// # Errors
     /// What is missing.
     fn demand(&self, demand: &Demand) -> std::result::Result<(), Missing>;
+
+    /// How many points of a verb a sweep is to try here.
+    fn points(&self) -> Points;
 
     /// A version that no image of this machine has had: one more each time.
     fn next_version(&mut self) -> Version;
@@ -205,14 +208,25 @@ pub trait World: Debug + Send {
     async fn restore(&mut self, checkpoint: &(dyn Any + Send + Sync)) -> Result<()>;
 }
 
+/// What becomes of a machine after a case that passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reuse {
+    /// Nothing: each case has a new one.
+    No,
+    /// It is put back ([`World::restore`]) to where the case began, for the next case that does not start from an empty disk.
+    Restored,
+    /// The next case with [`super::super::Setting::Running`] goes on with it as it is: neither making nor restoring one is cheap.
+    AsItIs,
+}
+
 /// Makes worlds of one tier.
 #[async_trait]
 pub trait WorldFactory: Debug + Send + Sync {
     /// Which.
     fn tier(&self) -> Tier;
 
-    /// Whether cases with [`super::super::Setting::Running`] are to share one machine, because making one takes long.
-    fn shares_machines(&self) -> bool;
+    /// What becomes of a machine after a case that passed.
+    fn reuse(&self) -> Reuse;
 
     /// Whether this tier can run the cell here (programs, privileges, hardware).
     ///
@@ -220,9 +234,9 @@ pub trait WorldFactory: Debug + Send + Sync {
     /// What is missing: the cell's cases are then ignored with it.
     fn can_run(&self, cell: &Cell) -> std::result::Result<(), Missing>;
 
-    /// A machine with an empty disk.
+    /// A machine with an empty disk, on which sweeps try so many points of a verb; `None`: as many as suit the tier.
     ///
     /// # Errors
     /// `World` if it cannot be made.
-    async fn blank(&self, cell: &Cell) -> Result<Box<dyn World>>;
+    async fn blank(&self, cell: &Cell, points: Option<Points>) -> Result<Box<dyn World>>;
 }
