@@ -1,6 +1,10 @@
 //! The bootloader: what boots, in which order, how often it is tried; loader binaries; room for boot files.
 
-use std::{any::Any, collections::BTreeSet, fmt::Debug};
+use std::{
+    any::Any,
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+};
 
 use async_trait::async_trait;
 
@@ -49,6 +53,17 @@ pub trait Bootloader: Debug + Send + Sync {
 
     /// Room that staging `plan` takes at its peak, for every file system that it would write to.
     async fn space_needed(&self, plan: &BootPlan) -> Result<Vec<SpaceNeed>>;
+
+    /// Bytes that [`Bootloader::sweep`] would free with this `keep`, by the name of the file system ([`SpaceNeed::place`]). At least so much: what
+    /// `plan` would have to copy again does not count.
+    ///
+    /// # Behaviour
+    /// - Changes nothing. Core asks before it lets an old deployment give way, which must not happen for nothing.
+    async fn reclaimable(
+        &self,
+        keep: &BTreeSet<DeploymentId>,
+        plan: &BootPlan,
+    ) -> Result<BTreeMap<String, u64>>;
 
     /// Copies what `plan` adds beside the live files, syncs it and reads it back.
     ///

@@ -31,7 +31,10 @@ mod stage;
 mod sweep;
 mod verify;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use bootwright_core::{
@@ -98,6 +101,14 @@ impl Bootloader for Grub2 {
 
     async fn space_needed(&self, plan: &BootPlan) -> Result<Vec<SpaceNeed>> {
         files::space_needed(&self.context, plan)
+    }
+
+    async fn reclaimable(
+        &self,
+        keep: &BTreeSet<DeploymentId>,
+        plan: &BootPlan,
+    ) -> Result<BTreeMap<String, u64>> {
+        sweep::reclaimable(&self.context, keep, plan)
     }
 
     async fn stage(

@@ -1,17 +1,18 @@
 //! Removing what nothing needs any more.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bootwright_core::{
     Error, Result,
     boot_files::remove_temporaries,
     context::BootContext,
     fs::{ReplaceStyle, Root},
-    model::{DeploymentId, Removed},
+    model::{BootPlan, DeploymentId, Removed},
 };
 
 use crate::{
     entry::EntryRecord,
+    files::folders_of,
     menu::{CONFIG, FOLDER, Menu},
     places::{Place, is_marker},
     script::{ONCE, PlanLine},
@@ -32,9 +33,7 @@ pub fn sweep(context: &BootContext, keep: &BTreeSet<DeploymentId>) -> Result<Rem
     if menu.damaged {
         return Ok(removed);
     }
-    let default = menu.preferred().next().map(|entry| entry.id.clone());
-    let stays = |entry: &EntryRecord| keep.contains(&entry.deployment) || Some(&entry.id) == default.as_ref();
-    let (staying, leaving): (Vec<_>, Vec<_>) = menu.entries.iter().cloned().partition(stays);
+    let (staying, leaving) = parted(&menu, keep);
     if !leaving.is_empty() {
         let once = menu.plan.once.clone().filter(|id| staying.iter().any(|entry| &entry.id == id));
         let line = PlanLine { entries: staying.len(), once, ..menu.plan };
@@ -63,6 +62,37 @@ fn sweep_env(context: &BootContext, menu: &Menu, staying: &[EntryRecord]) -> Res
     if env == menu.env { Ok(()) } else { write_env(&context.esp, &env) }
 }
 
+/// Bytes of the files that a sweep would remove on each file system, but for those that `plan` needs again.
+pub fn reclaimable(
+    context: &BootContext,
+    keep: &BTreeSet<DeploymentId>,
+    plan: &BootPlan,
+) -> Result<BTreeMap<String, u64>> {
+    let menu = Menu::load(&context.esp)?;
+    let mut freed = BTreeMap::new();
+    if menu.damaged {
+        return Ok(freed);
+    }
+    let (staying, _) = parted(&menu, keep);
+    let again = folders_of(plan);
+    for place in Place::ALL {
+        let Some(root) = place.root(context) else { continue };
+        let going = unneeded(context, root, place, &staying)?;
+        let going = going.iter().filter(|name| !again.contains(*name));
+        let bytes =
+            going.map(|name| bytes_in(root, &format!("{}/{name}", place.store()))).sum::<Result<u64>>()?;
+        freed.insert(place.name().to_owned(), bytes);
+    }
+    Ok(freed)
+}
+
+/// Entries that stay, and those that go.
+fn parted(menu: &Menu, keep: &BTreeSet<DeploymentId>) -> (Vec<EntryRecord>, Vec<EntryRecord>) {
+    let default = menu.preferred().next().map(|entry| entry.id.clone());
+    let stays = |entry: &EntryRecord| keep.contains(&entry.deployment) || Some(&entry.id) == default.as_ref();
+    menu.entries.iter().cloned().partition(stays)
+}
+
 /// Removes folders of ours that no entry names, nor anything that an administrator has written.
 fn sweep_store(
     context: &BootContext,
@@ -72,25 +102,9 @@ fn sweep_store(
     removed: &mut Removed,
 ) -> Result<()> {
     let store = place.store();
-    let by_hand = context.esp.read_text(&format!("{FOLDER}/custom.cfg")).ok().flatten().unwrap_or_default();
-    let needed = |name: &str| {
-        let folder = format!("/{store}/{name}/");
-        let here = staying.iter().filter(|entry| entry.place == place);
-        here.flat_map(|entry| entry.program.paths()).any(|path| path.starts_with(&folder))
-            || by_hand.contains(name)
-    };
-    for name in root.list(&store)? {
+    for name in unneeded(context, root, place, staying)? {
         let folder = format!("{store}/{name}");
-        if is_marker(&name) {
-            continue;
-        }
-        if needed(&name) {
-            removed.bytes += remove_temporaries(root, &folder)?;
-            continue;
-        }
-        for file in root.list(&folder).unwrap_or_default() {
-            removed.bytes += root.size_of(&format!("{folder}/{file}"))?.unwrap_or(0);
-        }
+        removed.bytes += bytes_in(root, &folder)?;
         if root.dir().is_dir(&folder) {
             root.remove_dir_all(&folder)?
         } else {
@@ -98,5 +112,31 @@ fn sweep_store(
         };
         removed.items.push(folder);
     }
+    for name in root.list(&store)?.into_iter().filter(|name| !is_marker(name)) {
+        removed.bytes += remove_temporaries(root, &format!("{store}/{name}"))?;
+    }
     Ok(())
+}
+
+/// Names in our folder that neither an entry nor an administrator's configuration has.
+fn unneeded(
+    context: &BootContext,
+    root: &Root,
+    place: Place,
+    staying: &[EntryRecord],
+) -> Result<Vec<String>> {
+    let store = place.store();
+    let by_hand = context.esp.read_text(&format!("{FOLDER}/custom.cfg")).ok().flatten().unwrap_or_default();
+    let needed = |name: &String| {
+        let folder = format!("/{store}/{name}/");
+        let here = staying.iter().filter(|entry| entry.place == place);
+        here.flat_map(|entry| entry.program.paths()).any(|path| path.starts_with(&folder))
+            || by_hand.contains(name.as_str())
+    };
+    Ok(root.list(&store)?.into_iter().filter(|name| !is_marker(name) && !needed(name)).collect())
+}
+
+fn bytes_in(root: &Root, folder: &str) -> Result<u64> {
+    let files = root.list(folder).unwrap_or_default().into_iter();
+    files.map(|file| Ok(root.size_of(&format!("{folder}/{file}"))?.unwrap_or(0))).sum()
 }

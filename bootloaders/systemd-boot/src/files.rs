@@ -46,6 +46,16 @@ pub fn space_needed(root: &Root, place: &str, plan: &BootPlan) -> Result<SpaceNe
     Ok(needed.total())
 }
 
+/// Folders of files that a plan needs, as far as their names are known before they are copied.
+pub fn folders_of(plan: &BootPlan) -> impl Iterator<Item = String> {
+    let added = plan.entries.iter().filter_map(|planned| match planned {
+        PlannedEntry::Add(spec) => Some(spec),
+        PlannedEntry::Keep(_) => None,
+    });
+    let blobs = added.flat_map(|spec| blobs_of(&spec.artifacts.kernel));
+    blobs.map(|(_, blob)| format!("{STORE}/{}", blob.sha256.hex()))
+}
+
 /// Whether an entry takes a UKI that has addons.
 fn with_addons(spec: &EntrySpec) -> bool {
     match &spec.artifacts.kernel {

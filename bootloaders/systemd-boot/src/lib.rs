@@ -24,7 +24,10 @@ mod state;
 mod sweep;
 mod verify;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use bootwright_core::{
@@ -102,6 +105,15 @@ impl Bootloader for SystemdBoot {
 
     async fn space_needed(&self, plan: &BootPlan) -> Result<Vec<SpaceNeed>> {
         Ok(vec![files::space_needed(self.boot(), self.place(), plan)?])
+    }
+
+    async fn reclaimable(
+        &self,
+        keep: &BTreeSet<DeploymentId>,
+        plan: &BootPlan,
+    ) -> Result<BTreeMap<String, u64>> {
+        let bytes = sweep::reclaimable(&self.context, keep, plan)?;
+        Ok(BTreeMap::from([(self.place().to_owned(), bytes)]))
     }
 
     async fn stage(

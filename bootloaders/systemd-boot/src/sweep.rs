@@ -8,12 +8,12 @@ use bootwright_core::{
     boot_files::remove_temporaries,
     context::BootContext,
     fs::Root,
-    model::{DeploymentId, Removed},
+    model::{BootPlan, DeploymentId, Removed},
 };
 
 use crate::{
     boot_root,
-    files::STORE,
+    files::{STORE, folders_of},
     menu::{Found, Menu, relative},
     names::ENTRIES,
 };
@@ -30,12 +30,7 @@ pub fn sweep(context: &BootContext, keep: &BTreeSet<DeploymentId>) -> Result<Rem
     let menu = Menu::load(root)?;
     let mut removed = Removed::default();
     let default = menu.effective().next().map(|found| found.file.clone());
-    let staying: BTreeSet<&String> = menu
-        .effective()
-        .filter(|found| keep.contains(found.deployment()) || Some(&found.file) == default.as_ref())
-        .map(|found| &found.file)
-        .collect();
-    for found in menu.ours.iter().filter(|found| !staying.contains(&found.file)) {
+    for found in leaving(&menu, keep) {
         remove_entry(root, found, &mut removed)?;
     }
     removed.bytes += remove_temporaries(root, ENTRIES)?;
@@ -50,6 +45,24 @@ pub fn sweep(context: &BootContext, keep: &BTreeSet<DeploymentId>) -> Result<Rem
     Ok(removed)
 }
 
+/// Bytes of the files that a sweep would remove, but for those that `plan` needs again.
+pub fn reclaimable(context: &BootContext, keep: &BTreeSet<DeploymentId>, plan: &BootPlan) -> Result<u64> {
+    let root = boot_root(context);
+    let menu = Menu::load(root)?;
+    let gone = leaving(&menu, keep).map(|found| &found.file).collect();
+    let mut needed = needed_folders(root, &gone)?;
+    needed.extend(folders_of(plan));
+    unneeded(root, &needed)?.iter().map(|folder| bytes_below(root, folder)).sum()
+}
+
+/// Entries that go.
+fn leaving<'a>(menu: &'a Menu, keep: &BTreeSet<DeploymentId>) -> impl Iterator<Item = &'a Found> {
+    let default = menu.effective().next().map(|found| &found.file);
+    let stays = |found: &&Found| keep.contains(found.deployment()) || Some(&found.file) == default;
+    let staying: BTreeSet<&String> = menu.effective().filter(stays).map(|found| &found.file).collect();
+    menu.ours.iter().filter(move |found| !staying.contains(&found.file))
+}
+
 fn remove_entry(root: &Root, found: &Found, removed: &mut Removed) -> Result<()> {
     if root.remove_file(&found.path())? {
         removed.items.push(found.file.clone());
@@ -59,23 +72,28 @@ fn remove_entry(root: &Root, found: &Found, removed: &mut Removed) -> Result<()>
 
 /// Removes folders of ours that no entry names: neither one of ours nor a foreign one (a copy that an administrator made).
 fn sweep_store(root: &Root, removed: &mut Removed) -> Result<()> {
-    let needed = needed_folders(root)?;
-    for name in root.list(STORE)? {
-        let folder = format!("{STORE}/{name}");
-        if needed.contains(&folder.to_ascii_lowercase()) {
-            removed.bytes += remove_temporaries(root, &folder)?;
-            continue;
-        }
+    let needed = needed_folders(root, &BTreeSet::new())?;
+    for folder in unneeded(root, &needed)? {
         removed.bytes += bytes_below(root, &folder)?;
         root.remove_dir_all(&folder)?;
         removed.items.push(folder);
     }
+    for name in root.list(STORE)? {
+        removed.bytes += remove_temporaries(root, &format!("{STORE}/{name}"))?;
+    }
     Ok(())
 }
 
-fn needed_folders(root: &Root) -> Result<BTreeSet<String>> {
+/// Folders of ours that are not in `needed`.
+fn unneeded(root: &Root, needed: &BTreeSet<String>) -> Result<Vec<String>> {
+    let folders = root.list(STORE)?.into_iter().map(|name| format!("{STORE}/{name}"));
+    Ok(folders.filter(|folder| !needed.contains(&folder.to_ascii_lowercase())).collect())
+}
+
+/// Folders that entry files name, apart from those in `gone`.
+fn needed_folders(root: &Root, gone: &BTreeSet<&String>) -> Result<BTreeSet<String>> {
     let mut needed = BTreeSet::new();
-    for file in root.list(ENTRIES)? {
+    for file in root.list(ENTRIES)?.into_iter().filter(|file| !gone.contains(file)) {
         // A folder in this place reads as an error; it names no files.
         let Ok(Some(content)) = root.read(&format!("{ENTRIES}/{file}")) else { continue };
         for path in Entry::parse(&content).paths() {

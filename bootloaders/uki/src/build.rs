@@ -15,6 +15,8 @@ use crate::{
     names::{FOLDER, UkiName},
 };
 
+/// Where all of them lie, for people.
+pub const PLACE: &str = "the ESP";
 /// Stub, headers, texts and padding of an assembled UKI.
 const OVERHEAD: u64 = 256 << 10;
 const ADDON_SIZE: u64 = 16 << 10;
@@ -31,7 +33,7 @@ pub fn open(esp: &Root, name: &UkiName) -> Result<std::fs::File> {
 
 /// Room that the new UKIs of a plan take, and the copy on the removable-media path where that is what boots.
 pub fn space_needed(context: &BootContext, plan: &BootPlan) -> Result<SpaceNeed> {
-    let mut needed = Room::on(&context.esp, "the ESP")?;
+    let mut needed = Room::on(&context.esp, PLACE)?;
     needed.add(NOTES_SIZE);
     let copied = !firmware::usable(context);
     for (rank, planned) in plan.entries.iter().enumerate() {

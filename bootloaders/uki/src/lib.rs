@@ -29,7 +29,10 @@ mod state;
 mod sweep;
 mod verify;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use bootwright_core::{
@@ -94,6 +97,15 @@ impl Bootloader for FirmwareUki {
 
     async fn space_needed(&self, plan: &BootPlan) -> Result<Vec<SpaceNeed>> {
         Ok(vec![build::space_needed(&self.context, plan)?])
+    }
+
+    async fn reclaimable(
+        &self,
+        keep: &BTreeSet<DeploymentId>,
+        _plan: &BootPlan,
+    ) -> Result<BTreeMap<String, u64>> {
+        // No two deployments share a UKI: what goes is in no plan.
+        Ok(BTreeMap::from([(build::PLACE.to_owned(), sweep::reclaimable(&self.context, keep)?)]))
     }
 
     async fn stage(

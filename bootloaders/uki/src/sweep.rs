@@ -28,18 +28,40 @@ pub fn sweep(context: &BootContext, keep: &BTreeSet<DeploymentId>) -> Result<Rem
     }
     let mut removed = Removed::default();
     let seen = Seen::load(context)?;
-    let staying = staying(&context.esp, &seen, keep);
     if seen.firmware.is_some() {
-        sweep_options(context, &staying, &mut removed)?;
+        sweep_options(context, &staying(&context.esp, &seen, keep), &mut removed)?;
     }
     let default = seen.base.first().filter(|first| seen.by_order && first.problem.is_none());
     if let Some(default) = default {
         refresh(&context.esp, &seen.notes, &default.name)?;
     }
-    let planned = seen.behind_trial(&context.esp).into_iter().filter(|name| keep.contains(&name.deployment));
-    let needed: BTreeSet<UkiName> = staying.into_iter().map(|listed| listed.name).chain(planned).collect();
-    sweep_files(&context.esp, &needed, &mut removed)?;
+    sweep_files(&context.esp, &needed(&context.esp, &seen, keep), &mut removed)?;
     Ok(removed)
+}
+
+/// Bytes of the UKIs and addons that a sweep would remove.
+pub fn reclaimable(context: &BootContext, keep: &BTreeSet<DeploymentId>) -> Result<u64> {
+    let esp = &context.esp;
+    let needed = needed(esp, &Seen::load(context)?, keep);
+    let mut bytes = 0;
+    for name in unneeded(esp, &needed)? {
+        let (path, addons) = (name.path(), addon_folder(&name.path()));
+        let beside = esp.list(&addons)?.into_iter().map(|file| format!("{addons}/{file}"));
+        for file in std::iter::once(path).chain(beside) {
+            bytes += esp.size_of(&file)?.unwrap_or(0);
+        }
+    }
+    Ok(bytes)
+}
+
+/// UKIs of the entries that stay, and those behind a trial.
+fn needed(esp: &Root, seen: &Seen, keep: &BTreeSet<DeploymentId>) -> BTreeSet<UkiName> {
+    let planned = seen.behind_trial(esp).into_iter().filter(|name| keep.contains(&name.deployment));
+    staying(esp, seen, keep).into_iter().map(|listed| listed.name).chain(planned).collect()
+}
+
+fn unneeded(esp: &Root, needed: &BTreeSet<UkiName>) -> Result<Vec<UkiName>> {
+    Ok(list(esp)?.into_iter().filter(|name| !needed.contains(name)).collect())
 }
 
 /// Entries that stay: those of `keep`, and in any case what boots next, with a trial and without.
@@ -72,7 +94,7 @@ fn sweep_options(context: &BootContext, staying: &[Listed], removed: &mut Remove
 }
 
 fn sweep_files(esp: &Root, needed: &BTreeSet<UkiName>, removed: &mut Removed) -> Result<()> {
-    for name in list(esp)?.into_iter().filter(|name| !needed.contains(name)) {
+    for name in unneeded(esp, needed)? {
         let path = name.path();
         removed.bytes += esp.size_of(&path)?.unwrap_or(0);
         esp.remove_file(&path)?;

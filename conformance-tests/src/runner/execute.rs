@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use super::{CaseReport, Outcome, Plan, Report, Unit, plan::takes_turns, prepare, run_case};
+use super::{CaseReport, Outcome, Plan, Report, Unit, plan::takes_turns, prepare_for, run_case};
 use crate::suite::{Case, Missing, Result, Reuse, Setting, Tier, Verdict, World};
 
 /// What fails is told at once; in virtual machines, which take their time, also what passes.
@@ -92,7 +92,7 @@ struct Machine {
 
 impl Machine {
     async fn prepare(unit: &Unit, setting: Setting) -> Result<Self> {
-        let mut world = prepare(&*unit.factory, &unit.cell, setting, unit.points).await?;
+        let mut world = prepare_for(&*unit.factory, &unit.cell, setting, unit.points).await?;
         let restored = unit.factory.reuse() == Reuse::Restored && unit.cases.len() > 1;
         let start = if restored { Some(world.checkpoint().await?) } else { None };
         Ok(Self { world, start })

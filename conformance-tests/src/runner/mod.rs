@@ -22,7 +22,7 @@ pub use options::Options;
 pub(crate) use options::format as kernel_format;
 pub use plan::{Plan, Unit};
 pub use report::{CaseReport, CellReport, Outcome, Report};
-pub use single::{prepare, run_case};
+pub use single::{prepare, prepare_for, run_case};
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Instant};
 

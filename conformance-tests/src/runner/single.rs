@@ -7,11 +7,19 @@ use crate::suite::{
     cases::steps,
 };
 
-/// A world from which a case with this setting can start, and on which sweeps try so many points ([`WorldFactory::blank`]).
+/// A world from which a case with this setting can start.
 ///
 /// # Errors
 /// If it cannot be made, or a first install does not boot.
-pub async fn prepare(
+pub async fn prepare(factory: &dyn WorldFactory, cell: &Cell, setting: Setting) -> Result<Box<dyn World>> {
+    prepare_for(factory, cell, setting, None).await
+}
+
+/// The same, where sweeps try so many points ([`WorldFactory::blank`]).
+///
+/// # Errors
+/// If it cannot be made, or a first install does not boot.
+pub async fn prepare_for(
     factory: &dyn WorldFactory,
     cell: &Cell,
     setting: Setting,

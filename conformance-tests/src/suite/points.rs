@@ -75,7 +75,7 @@ mod tests {
         assert_eq!(Points::Few(1).of(9), [4]);
         assert_eq!(Points::Few(9).of(3), [0, 1, 2]);
         assert_eq!(Points::All.of(4), [0, 1, 2, 3]);
-        assert_eq!(Points::Few(3).of(0), []);
+        assert!(Points::Few(3).of(0).is_empty());
     }
 
     #[test]

@@ -59,7 +59,7 @@ pub fn short_of_space(needs: &[SpaceNeed]) -> Result<()> {
         ErrorKind::NoSpace,
         format!("{} has {available} MiB free, and the new boot files take {needed} MiB", need.place),
     )
-    .with_hint("remove a deployment that is no longer needed, or use a larger partition"))
+    .with_hint("unpin or remove old deployments (`bootwright gc`), delete other files there, or use a larger partition"))
 }
 
 #[cfg(test)]

@@ -7,10 +7,11 @@ use super::{
     journal::Publication, verbs::ImageRequest,
 };
 use crate::{
+    boot_files::short_of_space,
     error::{Effect, Error, ErrorKind, Result},
     model::{
         BootPlan, BootState, DeploymentId, EntrySpec, KernelArtifacts, PlannedEntry, ProgressEvent,
-        PublishedEntry, Removed, SpaceNeed,
+        PublishedEntry, Removed,
     },
     tree::TreeReader,
 };
@@ -211,46 +212,55 @@ impl<'a> Run<'a> {
     }
 
     /// A plan for which there is room, after giving up old deployments if need be.
+    ///
+    /// # Errors
+    /// `NoSpace` with the numbers; nothing has given way then.
     async fn plan_with_room(
         &mut self,
         order: &[DeploymentId],
     ) -> Result<(BootPlan, Option<Box<dyn TreeReader>>)> {
         let boot = self.engine.parts.loader.read().await?;
         let (plan, tree) = self.boot_plan(&boot, order).await?;
-        if self.check_room(&plan).await.is_ok() {
-            return Ok((plan, tree));
+        let Err(short) = self.check_room(&plan, None).await else { return Ok((plan, tree)) };
+        let observed = self.engine.observe().await?;
+        if observed.booted.is_none() {
+            return Err(short);
         }
-        let left = self.give_way(order).await?;
+        let keep: BTreeSet<_> = observed.needed().into_iter().chain(order.first().cloned()).collect();
+        let left: Vec<_> = order.iter().filter(|id| keep.contains(id)).cloned().collect();
+        let (smaller, _) = self.boot_plan(&boot, &left).await?;
+        self.check_room(&smaller, Some(&keep)).await.map_err(|_| short)?;
+        self.give_way(&keep).await?;
         let boot = self.engine.parts.loader.read().await?;
-        let order: Vec<_> = order.iter().filter(|id| left.contains(id)).cloned().collect();
-        let (plan, tree) = self.boot_plan(&boot, &order).await?;
-        self.check_room(&plan).await?;
+        let (plan, tree) = self.boot_plan(&boot, &left).await?;
+        self.check_room(&plan, None).await?;
         Ok((plan, tree))
     }
 
-    /// Deletes what is neither running, default, pinned nor wanted now, and returns what is left. The committed plan is durable, so this
-    /// is allowed (I3).
-    async fn give_way(&mut self, order: &[DeploymentId]) -> Result<BTreeSet<DeploymentId>> {
-        let observed = self.engine.observe().await?;
-        let mut keep = observed.needed();
-        keep.extend(order.first().cloned());
-        if observed.booted.is_none() {
-            return Ok(observed.deployments.into_keys().collect());
-        }
+    /// Deletes what is neither running, default, pinned nor wanted now. The committed plan is durable, so this is allowed (I3).
+    async fn give_way(&mut self, keep: &BTreeSet<DeploymentId>) -> Result<()> {
         let message =
             "too little room for the new boot files: the oldest unused deployments give way".to_owned();
         self.engine.parts.progress.report(ProgressEvent::Message(message));
-        self.removed.add(self.engine.parts.loader.sweep(&keep).await?);
-        if self.engine.parts.backend.capabilities().predictable_root_args {
-            self.retain(&keep).await?;
-        }
+        self.removed.add(self.engine.parts.loader.sweep(keep).await?);
         // Else a finalisation before this publication may have moved root arguments that are still published: the trees go later.
-        Ok(keep)
+        if self.engine.parts.backend.capabilities().predictable_root_args {
+            self.retain(keep).await?;
+        }
+        Ok(())
     }
 
-    async fn check_room(&self, plan: &BootPlan) -> Result<()> {
-        let needs = self.engine.parts.loader.space_needed(plan).await?;
-        needs.iter().find(|need| need.is_short()).map_or(Ok(()), |need| Err(no_room(need)))
+    /// Whether there is room, now or once everything was swept that is not in `swept`.
+    async fn check_room(&self, plan: &BootPlan, swept: Option<&BTreeSet<DeploymentId>>) -> Result<()> {
+        let loader = &self.engine.parts.loader;
+        let mut needs = loader.space_needed(plan).await?;
+        if let Some(keep) = swept {
+            let freed = loader.reclaimable(keep, plan).await?;
+            for need in &mut needs {
+                need.available = need.available.saturating_add(freed.get(&need.place).copied().unwrap_or(0));
+            }
+        }
+        short_of_space(&needs)
     }
 
     async fn boot_plan(
@@ -328,20 +338,6 @@ fn still_describes(entry: &PublishedEntry, spec: &EntrySpec) -> bool {
             entry.cmdline.as_ref().is_some_and(|line| line.contains_all(&wanted) && wanted.contains_all(line))
         }
     }
-}
-
-fn no_room(need: &SpaceNeed) -> Error {
-    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
-    Error::new(
-        ErrorKind::NoSpace,
-        format!(
-            "{} has {} MiB free, but {} MiB are needed",
-            need.place,
-            mib(need.available),
-            mib(need.needed)
-        ),
-    )
-    .with_hint("unpin or remove old deployments (`bootwright gc`), or delete other files there")
 }
 
 /// The engine's backend, as a source of blobs only.

@@ -21,6 +21,7 @@ use crate::{
     tree::{BlobSource, TreeReader},
 };
 
+const PLACE: &str = "the fake partition";
 /// What an image must have to be installed with this loader.
 pub(super) const LOADER_BINARY: &str = "usr/lib/fake-loader";
 
@@ -130,6 +131,14 @@ impl FakeLoader {
     }
 }
 
+/// Digests of the kernels that a plan adds.
+fn kernels_of(plan: &BootPlan) -> impl Iterator<Item = Digest> {
+    plan.entries.iter().filter_map(|entry| match entry {
+        PlannedEntry::Add(spec) => spec.artifacts.kernel.blobs().first().map(|blob| blob.sha256.clone()),
+        PlannedEntry::Keep(_) => None,
+    })
+}
+
 fn digest_of(kernel: &[u8]) -> Digest {
     Digest::from_sha256(Sha256::digest(kernel).into())
 }
@@ -146,6 +155,15 @@ impl Partition {
     fn first(&self) -> Option<&EntryId> {
         let failed = |id: &&EntryId| self.files.get(*id).is_some_and(|entry| entry.tries == Some(0));
         self.order.iter().find(|id| !failed(id)).or(self.order.first())
+    }
+
+    /// What a sweep removes.
+    fn doomed(&self, keep: &BTreeSet<DeploymentId>) -> Vec<EntryId> {
+        let default = self.first();
+        let needed = |id: &EntryId, entry: &FakeEntry| {
+            Some(id) == default || (self.order.contains(id) && keep.contains(&entry.deployment))
+        };
+        self.files.iter().filter(|(id, entry)| !needed(id, entry)).map(|(id, _)| id.clone()).collect()
     }
 
     /// Distinct kernels: entries with equal ones share the file.
@@ -193,22 +211,31 @@ impl Bootloader for FakeLoader {
         })
     }
 
+    async fn reclaimable(
+        &self,
+        keep: &BTreeSet<DeploymentId>,
+        plan: &BootPlan,
+    ) -> Result<BTreeMap<String, u64>> {
+        let partition = self.locked();
+        let doomed = partition.doomed(keep);
+        let stays =
+            |(id, entry): (&EntryId, &FakeEntry)| (!doomed.contains(id)).then(|| entry.digest.clone());
+        let staying = partition.files.iter().filter_map(stays);
+        let needed: BTreeSet<_> = staying.chain(kernels_of(plan)).collect();
+        let freed = doomed.iter().filter_map(|id| partition.files.get(id)).map(|entry| &entry.digest);
+        let freed = freed.filter(|digest| !needed.contains(*digest)).collect::<BTreeSet<_>>().len();
+        Ok(BTreeMap::from([(PLACE.to_owned(), freed as u64)]))
+    }
+
     async fn space_needed(&self, plan: &BootPlan) -> Result<Vec<SpaceNeed>> {
         let partition = self.locked();
         let kernels = partition.kernels();
         let present: BTreeSet<_> =
             kernels.iter().map(|kernel| Digest::from_sha256(Sha256::digest(kernel).into())).collect();
-        let added = plan.entries.iter().filter_map(|entry| match entry {
-            PlannedEntry::Add(spec) => spec.artifacts.kernel.blobs().first().map(|blob| blob.sha256.clone()),
-            PlannedEntry::Keep(_) => None,
-        });
-        let needed = added.filter(|digest| !present.contains(digest)).collect::<BTreeSet<_>>().len();
+        let needed =
+            kernels_of(plan).filter(|digest| !present.contains(digest)).collect::<BTreeSet<_>>().len();
         let available = partition.capacity.saturating_sub(kernels.len());
-        Ok(vec![SpaceNeed {
-            place: "the fake partition".to_owned(),
-            needed: needed as u64,
-            available: available as u64,
-        }])
+        Ok(vec![SpaceNeed { place: PLACE.to_owned(), needed: needed as u64, available: available as u64 }])
     }
 
     async fn stage(
@@ -243,19 +270,7 @@ impl Bootloader for FakeLoader {
         if keep.is_empty() {
             return Err(Error::invalid("refusing to delete every boot entry"));
         }
-        let doomed: Vec<_> = {
-            let partition = self.locked();
-            let default = partition.first();
-            let needed = |id: &EntryId, entry: &FakeEntry| {
-                Some(id) == default || (partition.order.contains(id) && keep.contains(&entry.deployment))
-            };
-            partition
-                .files
-                .iter()
-                .filter(|(id, entry)| !needed(id, entry))
-                .map(|(id, _)| id.clone())
-                .collect()
-        };
+        let doomed = self.locked().doomed(keep);
         let mut removed = Removed::default();
         for id in doomed {
             self.faults.before("delete a fake boot entry")?;

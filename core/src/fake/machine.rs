@@ -120,7 +120,8 @@ impl FakeMachine {
             running_cmdline: self.running.clone(),
             boot_id: format!("boot-{}", self.boots),
             progress: Arc::new(NoProgress),
-            patience: std::time::Duration::ZERO,
+            // Another thread of a test may be starting a program, which shares the lock's file until it is on its own.
+            patience: std::time::Duration::from_secs(1),
         }))
     }
 

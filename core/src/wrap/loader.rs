@@ -1,6 +1,9 @@
 //! The layer around bootloaders.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 
@@ -41,6 +44,15 @@ impl Bootloader for Wrapped {
             self.1.space_needed(plan).await
         };
         traced(self.0, "space_needed", checked).await
+    }
+
+    async fn reclaimable(
+        &self,
+        keep: &BTreeSet<DeploymentId>,
+        plan: &BootPlan,
+    ) -> Result<BTreeMap<String, u64>> {
+        not_everything(keep)?;
+        traced(self.0, "reclaimable", self.1.reclaimable(keep, plan)).await
     }
 
     async fn stage(

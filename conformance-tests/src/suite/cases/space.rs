@@ -29,6 +29,13 @@ pub(super) const CASES: &[Case] = &[
         Blank,
         refused_with_numbers
     ),
+    case!(
+        "space::nothing_gives_way_where_that_would_not_help",
+        ["BW-113", "BW-114"],
+        [LITTLE_ROOM, Demand::Tier(Property::Fingerprints)],
+        Own,
+        nothing_given_up_in_vain
+    ),
 ];
 
 async fn way_back_gives_way(world: &mut dyn World) -> CaseResult {
@@ -43,6 +50,25 @@ async fn way_back_gives_way(world: &mut dyn World) -> CaseResult {
     shows(&status, is_version(status.rollback.as_ref(), now), "what ran before is the way back")?;
     world.leave_room_for(None).await?;
     upgrade(world).await.map(drop)
+}
+
+/// The way back has the kernel of what runs: without it there is as little room as with it. Where it has one of its own, giving way does help.
+async fn nothing_given_up_in_vain(world: &mut dyn World) -> CaseResult {
+    let (before, _) = with_way_back(world).await?;
+    world.leave_room_for(Some(0)).await?;
+    let image = next_image(world).kernel("that does not fit");
+    world.publish(Channel::MAIN, &image).await?;
+    let fingerprint = world.fingerprint().await?;
+    match world.upgrade(UpgradeMode::Stage).await {
+        Ok(outcome) => ensure!(outcome == Upgraded::Staged, "an upgrade ended as {outcome:?}"),
+        Err(Trouble::Refused(refusal)) => {
+            nothing_changed(world, &fingerprint, &refusal, ErrorKind::NoSpace).await?;
+            let status = world.status().await?;
+            shows(&status, is_version(status.rollback.as_ref(), before), "the way back is there")?;
+        }
+        Err(other) => return Err(other.into()),
+    }
+    Ok(world.leave_room_for(None).await?)
 }
 
 /// Stages an image with room for no further kernel; or for one, where an upgrade also writes that of the running system anew, and says so.
