@@ -38,8 +38,12 @@ fn outer_kind(error: &glib::Error) -> Option<ErrorKind> {
 }
 
 fn kind_of(error: &glib::Error) -> ErrorKind {
-    let missing = error.kind::<gio::IOErrorEnum>() == Some(gio::IOErrorEnum::NotFound);
-    outer_kind(error).unwrap_or(if missing { ErrorKind::NotFound } else { ErrorKind::Io })
+    outer_kind(error).unwrap_or(match error.kind::<gio::IOErrorEnum>() {
+        Some(gio::IOErrorEnum::NotFound) => ErrorKind::NotFound,
+        // Extended attributes that no kernel takes, for example.
+        Some(gio::IOErrorEnum::InvalidArgument) => ErrorKind::InvalidInput,
+        _ => ErrorKind::Io,
+    })
 }
 
 /// Adds to results of libostree what was being done.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use flate2::{GzBuilder, write::GzEncoder};
+use flate2::{Compression, GzBuilder, write::GzEncoder};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tar::{Builder, EntryType, Header};
@@ -37,6 +37,16 @@ pub fn write_layer(entries: Vec<Entry>, store: &BlobStore) -> Result<Layer> {
         sink.entry(&entry)?;
     }
     sink.finish(store)
+}
+
+/// Writes a layer of these bytes, whatever they are.
+pub fn write_tar(tar: &[u8], store: &BlobStore) -> Result<Layer> {
+    let gzip = GzBuilder::new().mtime(0).write(Hashing::new(store.temporary()?), Compression::fast());
+    let mut archive = Hashing::new(gzip);
+    archive.write_all(tar)?;
+    let (gzip, diff_id) = archive.finish();
+    let (file, sha256) = gzip.finish()?.finish();
+    Ok(Layer { blob: store.keep(file, sha256)?, diff_id })
 }
 
 /// A layer while it is being written, for callers that stream entries in an order of their own.

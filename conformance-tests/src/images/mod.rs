@@ -29,6 +29,6 @@ pub use cache::{Blob, BlobStore, Cache};
 pub use compose::{Recipe, TopContent, TopFile, compose};
 pub use derive::{Edits, derive};
 pub use entry::{Content, Entry, EntryKind, IMAGE_TIME};
-pub use layer::{Layer, LayerSink, write_layer};
+pub use layer::{Layer, LayerSink, write_layer, write_tar};
 pub use oci::OciImage;
 pub use writer::OciLayoutWriter;

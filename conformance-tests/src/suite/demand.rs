@@ -34,6 +34,8 @@ pub enum Property {
     FailureKinds,
     /// Images with this kind of flaw can be made ([`super::Defect::DamagedLayer`]).
     DamagedLayers,
+    /// Images with a layer of any bytes ([`super::TestImage::layer`]).
+    AnyLayers,
 }
 
 impl Property {
@@ -51,6 +53,7 @@ impl Property {
             Self::IndependentEyes => "programs of other projects that read what was written",
             Self::FailureKinds => "images that fail in several ways",
             Self::DamagedLayers => "images with a damaged layer",
+            Self::AnyLayers => "images with layers of any bytes",
         }
     }
 }

@@ -82,6 +82,8 @@ pub struct TestImage {
     pub health: Health,
     /// What is wrong with it.
     pub defect: Option<Defect>,
+    /// A further layer, on top of all others: a tar archive as it is. Only with [`super::Property::AnyLayers`].
+    pub layer: Option<Vec<u8>>,
 }
 
 impl TestImage {
@@ -100,7 +102,17 @@ impl TestImage {
         ];
         let files = files.map(|(path, text)| (path.to_owned(), text.to_owned())).into();
         let (kernel, kargs) = ("one".to_owned(), Vec::new());
-        Self { version, files, kernel, kernel_version: 1, format, kargs, health: Health::Good, defect: None }
+        Self {
+            version,
+            files,
+            kernel,
+            kernel_version: 1,
+            format,
+            kargs,
+            health: Health::Good,
+            defect: None,
+            layer: None,
+        }
     }
 
     /// The same with a file, or with another text in it.
@@ -142,6 +154,13 @@ impl TestImage {
     #[must_use]
     pub fn health(mut self, health: Health) -> Self {
         self.health = health;
+        self
+    }
+
+    /// The same with a further layer.
+    #[must_use]
+    pub fn layer(mut self, tar: Vec<u8>) -> Self {
+        self.layer = Some(tar);
         self
     }
 

@@ -16,6 +16,7 @@ mod cell;
 mod demand;
 pub mod fakes;
 mod fingerprint;
+pub mod hostile;
 mod image;
 pub mod loops;
 mod points;

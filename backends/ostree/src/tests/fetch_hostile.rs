@@ -49,6 +49,7 @@ async fn hostile_layers_are_invalid_and_write_nothing_outside() {
         ("PAX records of no length", Layer::new().raw(b"p", b'x', b"", b"0 a=b\n").file("usr/a", b"x")),
         ("a name for all files", Layer::new().raw(b"p", b'g', b"", b"10 path=a\n").file("usr/a", b"x")),
         ("an attribute without class", Layer::new().xattr("capability", b"x").file("usr/a", b"x")),
+        ("a capability that is none", Layer::new().xattr("security.capability", b"x").file("usr/a", b"x")),
         ("an unknown type", Layer::new().raw(b"usr/a", b'Z', b"", b"x")),
     ];
     for (what, layer) in cases {

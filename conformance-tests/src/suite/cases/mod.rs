@@ -10,6 +10,7 @@ mod deployments;
 mod etc_merge;
 mod faults;
 mod foreign;
+mod hostile;
 mod install;
 mod integrity;
 mod kernel;
@@ -60,6 +61,7 @@ pub fn all_cases() -> Vec<Case> {
         space::CASES,
         unsupported::CASES,
         unsupported::images::CASES,
+        hostile::CASES,
         integrity::CASES,
         crash::CASES,
         faults::CASES,

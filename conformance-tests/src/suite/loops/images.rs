@@ -15,7 +15,7 @@ use bootwright_core::{
 
 use super::loader_files;
 use crate::{
-    images::{BlobStore, Entry, Layer, OciLayoutWriter, write_layer},
+    images::{BlobStore, Entry, Layer, OciLayoutWriter, write_layer, write_tar},
     suite::{Channel, Defect, Health, TestImage},
     system::KernelFormat,
 };
@@ -75,6 +75,9 @@ impl ImageMaker {
             let draft = plain(self.writer(image))?.finish(&self.folder.join("draft"), "latest")?;
             let cmdline = self.uki_cmdline(image, plugin, verity, draft.layout()).await?;
             writer = writer.entries(ukis(image, &cmdline))?;
+        }
+        if let Some(tar) = &image.layer {
+            writer = writer.layer(write_tar(tar, &self.store)?);
         }
         let made = writer.finish(&self.folder.join(channel.0), "latest")?;
         if image.defect == Some(Defect::DamagedLayer) {

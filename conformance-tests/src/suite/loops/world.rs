@@ -48,6 +48,7 @@ const PROPERTIES: &[Property] = &[
     Property::ForeignEntries,
     Property::FailingBoots,
     Property::DamagedLayers,
+    Property::AnyLayers,
 ];
 
 /// A machine whose disks are mounted on this one.

@@ -1,0 +1,97 @@
+//! Layers that mean harm: each is refused, or does none.
+
+use anyhow::{Context as _, ensure};
+use bootwright_core::ErrorKind;
+
+use super::{
+    World, case,
+    steps::{next_image, upgrade, whole_entries},
+};
+use crate::{
+    suite::{
+        Case, CaseResult, Channel, Demand, Property, Trouble, UpgradeMode, Upgraded,
+        hostile::{self, ESCAPE, Hostile},
+    },
+    system::KernelFormat,
+};
+
+pub(super) const CASES: &[Case] = &[
+    case!(
+        "hostile::a_layer_is_refused_or_does_no_harm",
+        ["BW-302", "BW-314"],
+        // A UKI is sealed to the tree, which a layer that is taken would change.
+        [
+            Demand::Tier(Property::AnyLayers),
+            Demand::Tier(Property::Fingerprints),
+            Demand::Format(KernelFormat::Split)
+        ],
+        Own,
+        any_layer
+    ),
+    case!(
+        "hostile::an_image_that_is_larger_than_the_disk_is_refused_and_gone",
+        ["BW-114", "BW-903"],
+        [Demand::Tier(Property::AnyLayers), Demand::Format(KernelFormat::Split)],
+        Own,
+        too_large
+    ),
+];
+
+async fn any_layer(world: &mut dyn World) -> CaseResult {
+    for layer in hostile::all() {
+        let what = layer.what;
+        one(world, layer).await.with_context(|| what)?;
+    }
+    upgrade(world).await.map(drop)
+}
+
+async fn one(world: &mut dyn World, Hostile { tar, .. }: Hostile) -> CaseResult {
+    let before = what_counts(world).await?;
+    let image = next_image(world).layer(tar);
+    world.publish(Channel::MAIN, &image).await?;
+    match world.upgrade(UpgradeMode::Stage).await {
+        Ok(outcome) => ensure!(outcome == Upgraded::Staged, "an upgrade ended as {outcome:?}"),
+        Err(Trouble::Refused(refusal)) => {
+            let kind = refusal.kind;
+            ensure!(kind == ErrorKind::InvalidInput, "refused as {kind}: {}", refusal.text);
+            let after = what_counts(world).await?;
+            ensure!(after == before, "it was refused, and something changed: {before:?} {after:?}");
+        }
+        Err(other) => return Err(other.into()),
+    }
+    nothing_escaped(world).await
+}
+
+/// What runs, what is to run, and the way back. A clean-up may take what was staged before that.
+async fn what_counts(world: &mut dyn World) -> anyhow::Result<Vec<Option<String>>> {
+    let status = world.status().await?;
+    let shown = [status.booted, status.staged, status.rollback];
+    Ok(shown.into_iter().map(|shown| shown.map(|shown| shown.id)).chain([status.default]).collect())
+}
+
+/// Neither anywhere on the machine's disks nor on this machine.
+async fn nothing_escaped(world: &mut dyn World) -> CaseResult {
+    let all = world.fingerprint().await?;
+    let found: Vec<_> = all.0.keys().filter(|name| name.contains(ESCAPE)).collect();
+    ensure!(found.is_empty(), "written outside of the tree: {found:?}");
+    for folder in ["/", "/tmp", "/dev/shm", "."] {
+        let path = std::path::Path::new(folder).join(ESCAPE);
+        ensure!(path.symlink_metadata().is_err(), "{} was written", path.display());
+    }
+    Ok(())
+}
+
+/// A few hundred kilobytes that unpack to more than there is room for.
+async fn too_large(world: &mut dyn World) -> CaseResult {
+    let image = next_image(world).layer(hostile::bomb());
+    world.publish(Channel::MAIN, &image).await?;
+    match world.upgrade(UpgradeMode::Stage).await {
+        Err(Trouble::Refused(refusal)) => {
+            let kind = refusal.kind;
+            ensure!(kind == ErrorKind::NoSpace, "refused as {kind}: {}", refusal.text);
+        }
+        other => anyhow::bail!("an image that does not fit ended as {other:?}"),
+    }
+    whole_entries(world).await?;
+    upgrade(world).await.context("the next image, which fits").map(drop)
+}
