@@ -78,6 +78,7 @@ impl<'a> Run<'a> {
             Step::Abandon(id) => self.engine.record_rollback(id).await,
             Step::Confirm(id) => parts.loader.confirm(id).await,
             Step::Prove(id) => self.engine.prove(id).await,
+            Step::Discard(id) => self.discard(id).await,
             Step::Retain(keep) => self.retain(keep).await,
             Step::Sweep(keep) => parts.loader.sweep(keep).await.map(|removed| self.removed.add(removed)),
         }
@@ -180,6 +181,22 @@ impl<'a> Run<'a> {
                 Ok(())
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// The new one is staged: that the old one cannot be deleted is no reason to go back to it. The next clean-up tries again.
+    async fn discard(&mut self, id: &DeploymentId) -> Result<()> {
+        if self.prepared.as_ref() == Some(id) {
+            return Ok(());
+        }
+        let all = self.engine.parts.backend.deployments().await?;
+        let keep = all.into_iter().map(|deployment| deployment.id).filter(|other| other != id).collect();
+        match self.retain(&keep).await {
+            Err(error) if error.kind() != ErrorKind::Interrupted => {
+                tracing::warn!(%error, "what was staged before could not be deleted");
+                Ok(())
+            }
+            result => result,
         }
     }
 

@@ -88,6 +88,8 @@ pub enum Step {
     Prove(DeploymentId),
     /// Publish entries again whose root arguments moved, and delete those of the old ones, unless a trial is under way.
     Settle(BTreeSet<DeploymentId>),
+    /// Delete this deployment, which was never published, unless it is what was prepared.
+    Discard(DeploymentId),
     /// Delete deployments that are not in this set.
     Retain(BTreeSet<DeploymentId>),
     /// Delete boot entries and files that are not for this set.
@@ -101,7 +103,7 @@ pub enum Step {
 pub fn plan(operation: &Operation, observed: &Observed) -> Result<Vec<Step>> {
     match operation {
         Operation::Install => install(observed),
-        Operation::Update { hold } => Ok(vec![Step::Fetch, Step::Prepare, Step::Stage { hold: *hold }]),
+        Operation::Update { hold } => Ok(update(*hold, observed)),
         Operation::Finalize => Ok(finalize(observed)),
         Operation::Confirm => Ok(observed.booted.iter().cloned().map(Step::Confirm).collect()),
         Operation::CleanUp => Ok(after_good_boot(observed)),
@@ -123,6 +125,18 @@ fn install(observed: &Observed) -> Result<Vec<Step>> {
         Step::InstallLoader(Target::Prepared),
         Step::Publish(vec![Target::Prepared]),
     ])
+}
+
+fn update(hold: bool, observed: &Observed) -> Vec<Step> {
+    let superseded = observed.staged.as_ref().map(|staged| &staged.deployment);
+    // Pinned, or published in an earlier life: somebody may want it.
+    let wanted = |id: &&DeploymentId| {
+        let pinned = observed.records.get(*id).is_some_and(|record| record.pinned);
+        pinned || observed.booted.as_ref() == Some(*id) || observed.boot.deployments().contains(*id)
+    };
+    let dropped = superseded.filter(|id| !wanted(id)).cloned();
+    let steps = vec![Step::Fetch, Step::Prepare, Step::Stage { hold }];
+    steps.into_iter().chain(dropped.map(Step::Discard)).collect()
 }
 
 fn finalize(observed: &Observed) -> Vec<Step> {
