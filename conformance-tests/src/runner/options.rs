@@ -35,7 +35,7 @@ pub struct Options {
     #[arg(long, value_name = "N")]
     pub jobs: Option<usize>,
     /// At how many of the changes that a verb makes power is cut, and faults are injected: a number, or `all`, which takes hours on real
-    /// plugins [default: all on fakes, 4 on loop disks].
+    /// plugins, and on fakes also tries all pairs of two cuts [default: each on fakes, 4 on loop disks].
     #[arg(long, value_name = "N")]
     pub points: Option<Points>,
     /// Only the i-th of n parts of equal length, counted from 1.

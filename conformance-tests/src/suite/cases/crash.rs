@@ -7,8 +7,8 @@ use super::{
     steps::{next_image, reboot_into, stage, upgrade, whole_entries, with_way_back},
 };
 use crate::suite::{
-    Case, CaseResult, Channel, Demand, Health, Property, Result, TestImage, Tier, Trouble, UpgradeMode,
-    Version, is_version,
+    Case, CaseResult, Channel, Demand, Health, Points, Property, Result, TestImage, Tier, Trouble,
+    UpgradeMode, Version, is_version,
 };
 
 const POINTS: Demand = Demand::Tier(Property::CrashPoints);
@@ -127,14 +127,15 @@ async fn stopped_at(world: &mut dyn World, verb: Verb, point: u64) -> CaseResult
     }
 }
 
-/// Stops a verb before each of its changes, and then the boot that follows, with its recovery, before each of its own: all pairs on fakes, elsewhere
-/// only some of the second.
+/// Stops a verb before each of its changes, and then the boot that follows, with its recovery, before each of its own: all pairs on fakes if
+/// that is asked for, else some of the second.
 async fn sweep_twice(world: &mut dyn World, verb: Verb, may_run: &[Version]) -> CaseResult {
     let start = world.checkpoint().await?;
     let count = verb.changes(world).await?;
-    let (first, then) = match world.tier() {
-        Tier::Fakes => (world.points(), world.points()),
-        _ => (world.points().part(3), world.points().at_most(2)),
+    let (first, then) = match (world.tier(), world.points()) {
+        (Tier::Fakes, Points::All) => (Points::All, Points::All),
+        (Tier::Fakes, few) => (few, few.at_most(4)),
+        (_, points) => (points.part(3), points.at_most(2)),
     };
     for point in first.of(count) {
         world.restore(&*start).await?;

@@ -65,6 +65,9 @@ pub fn cells() -> Vec<Cell> {
     cells
 }
 
+/// Each change of a verb, where nobody asks for all pairs of them as well.
+const POINTS: Points = Points::Few(u64::MAX);
+
 /// Makes machines in memory.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct FakeFactory;
@@ -91,6 +94,6 @@ impl WorldFactory for FakeFactory {
     async fn blank(&self, cell: &Cell, points: Option<Points>) -> Result<Box<dyn World>> {
         let plugins = of(BACKENDS, &cell.backend).zip(of(LOADERS, &cell.bootloader));
         let (backend, loader) = plugins.ok_or_else(|| anyhow::anyhow!("{cell} is not made of fakes"))?;
-        Ok(Box::new(FakeWorld::new(cell.clone(), backend, loader, points.unwrap_or(Points::All))?))
+        Ok(Box::new(FakeWorld::new(cell.clone(), backend, loader, points.unwrap_or(POINTS))?))
     }
 }
