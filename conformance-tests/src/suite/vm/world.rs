@@ -14,8 +14,8 @@ use anyhow::{Context as _, anyhow};
 use async_trait::async_trait;
 use bootwright_core::{
     capability::BootloaderCapabilities,
-    context::{self, BootContext},
-    efi::AbsentVariables,
+    context::{self, BootContext, PartitionIdentity},
+    efi::{AbsentVariables, EfiVariables},
     fs::{Faults, Root},
     registry,
 };
@@ -30,7 +30,7 @@ use crate::{
     host,
     images::OciImage,
     lifecycle::{BOOT, COMMAND, DISK_SIZE, Guest, retagged},
-    oracle::{MenuEntry, firmware},
+    oracle::{MenuEntry, Variables, firmware},
     suite::{
         Cell, Channel, Damage, Defect, Demand, Fingerprint, Firmware, FsckFindings, Health, InstallOptions,
         Missing, Offer, PluginCall, Points, Property, Result, Running, SeenEntry, SystemStatus, TestImage,
@@ -129,16 +129,17 @@ impl VmWorld {
     /// What the bootloader can do on this firmware.
     fn loader(&self) -> bootwright_core::Result<BootloaderCapabilities> {
         let place = Root::open(self.folder.path(), Faults::none())?;
-        let firmware = match self.cell.firmware {
-            Firmware::Uefi => context::Firmware::Uefi,
-            Firmware::Bios => context::Firmware::Bios,
+        // The machine's own variables are out of reach, but it has some: a loader may count boots in them.
+        let (firmware, efi): (_, Arc<dyn EfiVariables>) = match self.cell.firmware {
+            Firmware::Uefi => (context::Firmware::Uefi, Variables::default().counted(&Faults::none())),
+            Firmware::Bios => (context::Firmware::Bios, Arc::new(AbsentVariables)),
         };
         let loader = (registry::bootloader(&self.cell.bootloader)?.open)(BootContext {
             esp: place.clone(),
             xbootldr: None,
             sysroot: place,
-            esp_partition: None,
-            efi: Arc::new(AbsentVariables),
+            esp_partition: Some(PartitionIdentity { number: 1, start: 2048, size: 1 << 20, guid: [1; 16] }),
+            efi,
             disk: None,
             firmware,
         })?;
