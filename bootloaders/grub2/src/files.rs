@@ -89,11 +89,7 @@ pub fn space_needed(context: &BootContext, plan: &BootPlan) -> Result<Vec<SpaceN
 
 /// Names of the folders that a plan's files have, wherever they go.
 pub fn folders_of(plan: &BootPlan) -> BTreeSet<String> {
-    let added = plan.entries.iter().filter_map(|planned| match planned {
-        PlannedEntry::Add(spec) => Some(spec),
-        PlannedEntry::Keep(_) => None,
-    });
-    let blobs = added.flat_map(|spec| blobs_of(&spec.artifacts.kernel));
+    let blobs = plan.added().flat_map(|spec| blobs_of(&spec.artifacts.kernel));
     blobs.map(|(_, blob)| blob.sha256.hex().to_owned()).collect()
 }
 

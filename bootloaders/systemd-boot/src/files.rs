@@ -48,11 +48,7 @@ pub fn space_needed(root: &Root, place: &str, plan: &BootPlan) -> Result<SpaceNe
 
 /// Folders of files that a plan needs, as far as their names are known before they are copied.
 pub fn folders_of(plan: &BootPlan) -> impl Iterator<Item = String> {
-    let added = plan.entries.iter().filter_map(|planned| match planned {
-        PlannedEntry::Add(spec) => Some(spec),
-        PlannedEntry::Keep(_) => None,
-    });
-    let blobs = added.flat_map(|spec| blobs_of(&spec.artifacts.kernel));
+    let blobs = plan.added().flat_map(|spec| blobs_of(&spec.artifacts.kernel));
     blobs.map(|(_, blob)| format!("{STORE}/{}", blob.sha256.hex()))
 }
 

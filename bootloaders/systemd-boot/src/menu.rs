@@ -84,6 +84,11 @@ impl Menu {
             .filter(|found| self.last_of(found.deployment()).is_some_and(|last| last.file == found.file))
     }
 
+    /// What boots next, as far as it is ours.
+    pub fn default_entry(&self) -> Option<&Found> {
+        self.effective().next()
+    }
+
     fn last_of(&self, deployment: &DeploymentId) -> Option<&Found> {
         let of_it = self.ours.iter().filter(|found| found.deployment() == deployment);
         // The first of those that are equal: one that is blessed already has the same name but for the counter.

@@ -29,13 +29,12 @@ pub fn sweep(context: &BootContext, keep: &BTreeSet<DeploymentId>) -> Result<Rem
     let root = boot_root(context);
     let menu = Menu::load(root)?;
     let mut removed = Removed::default();
-    let default = menu.effective().next().map(|found| found.file.clone());
     for found in leaving(&menu, keep) {
         remove_entry(root, found, &mut removed)?;
     }
     removed.bytes += remove_temporaries(root, ENTRIES)?;
-    if let Some(file) = default.filter(|_| !removed.items.is_empty()) {
-        root.sync_path(&format!("{ENTRIES}/{file}"))?;
+    if let Some(default) = menu.default_entry().filter(|_| !removed.items.is_empty()) {
+        root.sync_path(&default.path())?;
     }
     sweep_store(root, &mut removed)?;
     // What a stopped `install` left.
@@ -57,7 +56,7 @@ pub fn reclaimable(context: &BootContext, keep: &BTreeSet<DeploymentId>, plan: &
 
 /// Entries that go.
 fn leaving<'a>(menu: &'a Menu, keep: &BTreeSet<DeploymentId>) -> impl Iterator<Item = &'a Found> {
-    let default = menu.effective().next().map(|found| &found.file);
+    let default = menu.default_entry().map(|found| &found.file);
     let stays = |found: &&Found| keep.contains(found.deployment()) || Some(&found.file) == default;
     let staying: BTreeSet<&String> = menu.effective().filter(stays).map(|found| &found.file).collect();
     menu.ours.iter().filter(move |found| !staying.contains(&found.file))

@@ -41,9 +41,20 @@ pub fn write_layer(entries: Vec<Entry>, store: &BlobStore) -> Result<Layer> {
 
 /// Writes a layer of these bytes, whatever they are.
 pub fn write_tar(tar: &[u8], store: &BlobStore) -> Result<Layer> {
-    let gzip = GzBuilder::new().mtime(0).write(Hashing::new(store.temporary()?), Compression::fast());
-    let mut archive = Hashing::new(gzip);
+    let mut archive = begin(store, Compression::fast())?;
     archive.write_all(tar)?;
+    keep(archive, store)
+}
+
+/// A tar archive on its way through gzip into a store.
+type Archive = Hashing<GzEncoder<Hashing<NamedTempFile>>>;
+
+/// No time and no name in the gzip header: both would make the digest depend on the build.
+fn begin(store: &BlobStore, compression: Compression) -> Result<Archive> {
+    Ok(Hashing::new(GzBuilder::new().mtime(0).write(Hashing::new(store.temporary()?), compression)))
+}
+
+fn keep(archive: Archive, store: &BlobStore) -> Result<Layer> {
     let (gzip, diff_id) = archive.finish();
     let (file, sha256) = gzip.finish()?.finish();
     Ok(Layer { blob: store.keep(file, sha256)?, diff_id })
@@ -51,7 +62,7 @@ pub fn write_tar(tar: &[u8], store: &BlobStore) -> Result<Layer> {
 
 /// A layer while it is being written, for callers that stream entries in an order of their own.
 pub struct LayerSink {
-    tar: Builder<Hashing<GzEncoder<Hashing<NamedTempFile>>>>,
+    tar: Builder<Archive>,
 }
 
 impl std::fmt::Debug for LayerSink {
@@ -63,9 +74,7 @@ impl std::fmt::Debug for LayerSink {
 impl LayerSink {
     /// Starts an empty layer.
     pub fn new(store: &BlobStore) -> Result<Self> {
-        // No time and no name in the gzip header: both would make the digest depend on the build.
-        let gzip = GzBuilder::new().mtime(0).write(Hashing::new(store.temporary()?), store.compression());
-        Ok(Self { tar: Builder::new(Hashing::new(gzip)) })
+        Ok(Self { tar: Builder::new(begin(store, store.compression())?) })
     }
 
     /// Adds one entry.
@@ -112,9 +121,7 @@ impl LayerSink {
 
     /// Completes the layer and names its blob.
     pub fn finish(self, store: &BlobStore) -> Result<Layer> {
-        let (gzip, diff_id) = self.tar.into_inner()?.finish();
-        let (file, sha256) = gzip.finish()?.finish();
-        Ok(Layer { blob: store.keep(file, sha256)?, diff_id })
+        keep(self.tar.into_inner()?, store)
     }
 }
 

@@ -245,13 +245,12 @@ impl<'a> Run<'a> {
         }
         let keep: BTreeSet<_> = observed.needed().into_iter().chain(order.first().cloned()).collect();
         let left: Vec<_> = order.iter().filter(|id| keep.contains(id)).cloned().collect();
-        let (smaller, _) = self.boot_plan(&boot, &left).await?;
+        let (smaller, tree) = self.boot_plan(&boot, &left).await?;
         self.check_room(&smaller, Some(&keep)).await.map_err(|_| short)?;
+        // Nothing that this plan keeps or reads goes.
         self.give_way(&keep).await?;
-        let boot = self.engine.parts.loader.read().await?;
-        let (plan, tree) = self.boot_plan(&boot, &left).await?;
-        self.check_room(&plan, None).await?;
-        Ok((plan, tree))
+        self.check_room(&smaller, None).await?;
+        Ok((smaller, tree))
     }
 
     /// Deletes what is neither running, default, pinned nor wanted now. The committed plan is durable, so this is allowed (I3).

@@ -133,10 +133,7 @@ impl FakeLoader {
 
 /// Digests of the kernels that a plan adds.
 fn kernels_of(plan: &BootPlan) -> impl Iterator<Item = Digest> {
-    plan.entries.iter().filter_map(|entry| match entry {
-        PlannedEntry::Add(spec) => spec.artifacts.kernel.blobs().first().map(|blob| blob.sha256.clone()),
-        PlannedEntry::Keep(_) => None,
-    })
+    plan.added().filter_map(|spec| spec.artifacts.kernel.blobs().first().map(|blob| blob.sha256.clone()))
 }
 
 fn digest_of(kernel: &[u8]) -> Digest {
@@ -230,8 +227,7 @@ impl Bootloader for FakeLoader {
     async fn space_needed(&self, plan: &BootPlan) -> Result<Vec<SpaceNeed>> {
         let partition = self.locked();
         let kernels = partition.kernels();
-        let present: BTreeSet<_> =
-            kernels.iter().map(|kernel| Digest::from_sha256(Sha256::digest(kernel).into())).collect();
+        let present: BTreeSet<_> = kernels.iter().map(|kernel| digest_of(kernel)).collect();
         let needed =
             kernels_of(plan).filter(|digest| !present.contains(digest)).collect::<BTreeSet<_>>().len();
         let available = partition.capacity.saturating_sub(kernels.len());

@@ -50,6 +50,16 @@ pub struct BootPlan {
     pub one_shot: Option<EntryId>,
 }
 
+impl BootPlan {
+    /// The entries that are not on disk yet, in order.
+    pub fn added(&self) -> impl Iterator<Item = &EntrySpec> {
+        self.entries.iter().filter_map(|planned| match planned {
+            PlannedEntry::Add(spec) => Some(&**spec),
+            PlannedEntry::Keep(_) => None,
+        })
+    }
+}
+
 /// One of our boot entries, as found on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublishedEntry {
