@@ -1,4 +1,4 @@
-//! Runs units on several threads.
+//! Runs units, several at once.
 
 use std::{
     any::Any,
@@ -7,7 +7,10 @@ use std::{
     time::Instant,
 };
 
-use super::{CaseReport, Outcome, Plan, Report, Unit, plan::takes_turns, prepare_for, run_case};
+use super::{
+    CaseReport, Outcome, Plan, Report, Unit, Workers, plan::takes_turns, prepare_for, run_case,
+    workers::Worker,
+};
 use crate::suite::{Case, Missing, Result, Reuse, Setting, Tier, Verdict, World};
 
 /// What fails is told at once; in virtual machines, which take their time, also what passes.
@@ -21,14 +24,14 @@ fn tell(unit: &Unit, case: &CaseReport) {
     }
 }
 
-/// Runs everything; progress goes to standard error.
-pub fn execute(plan: &Plan, jobs: usize) -> Report {
-    let queue = Mutex::new(plan.units.iter());
+/// Runs everything, `jobs` units at once; progress goes to standard error.
+pub fn execute(plan: &Plan, jobs: usize, workers: Workers) -> Report {
+    let queue = Mutex::new(plan.units.iter().enumerate());
     let (sender, results) = mpsc::channel();
     thread::scope(|scope| {
-        for _ in 0..jobs {
+        for _ in 0..jobs.min(plan.units.len()) {
             let (queue, sender) = (&queue, sender.clone());
-            scope.spawn(move || worker(queue, &sender));
+            scope.spawn(move || take_from(queue, &sender, workers));
         }
         drop(sender);
         let mut report = Report::default();
@@ -41,21 +44,21 @@ pub fn execute(plan: &Plan, jobs: usize) -> Report {
     })
 }
 
-fn worker<'a>(queue: &Mutex<std::slice::Iter<'a, Unit>>, results: &mpsc::Sender<(&'a Unit, CaseReport)>) {
-    let Ok(runtime) = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()
-    else {
-        return;
-    };
+type Queue<'a> = Mutex<std::iter::Enumerate<std::slice::Iter<'a, Unit>>>;
+
+fn take_from<'a>(queue: &Queue<'a>, results: &mpsc::Sender<(&'a Unit, CaseReport)>, workers: Workers) {
+    let mut worker = Worker::new(workers);
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-        let Some(unit) = next else { return };
-        runtime.block_on(run_unit(unit, |case| {
+        let Some((place, unit)) = next else { return };
+        worker.run(place, unit, &mut |case| {
             let _ = results.send((unit, case));
-        }));
+        });
     }
 }
 
-async fn run_unit(unit: &Unit, mut done: impl FnMut(CaseReport)) {
+/// Runs the cases of a unit in this process.
+pub(super) async fn run_unit(unit: &Unit, mut done: impl FnMut(CaseReport)) {
     if let Err(missing) = unit.factory.can_run(&unit.cell) {
         unit.cases.iter().for_each(|case| done(ignored(case, &missing)));
         return;

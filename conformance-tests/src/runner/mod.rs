@@ -15,6 +15,7 @@ mod options;
 mod plan;
 mod report;
 mod single;
+mod workers;
 
 pub use execute::execute;
 pub use matrix::{Ci, KnownDefect, Matrix, MatrixCell};
@@ -23,6 +24,7 @@ pub(crate) use options::format as kernel_format;
 pub use plan::{Plan, Unit};
 pub use report::{CaseReport, CellReport, Outcome, Report};
 pub use single::{prepare, prepare_for, run_case};
+pub use workers::Workers;
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Instant};
 
@@ -50,9 +52,16 @@ pub fn main() -> ExitCode {
 /// The same with these tiers, and with a matrix that pins the cells; without one, every registered pair is a cell.
 pub fn main_with(factories: &Factories, matrix: Option<&Matrix>) -> ExitCode {
     let options = Options::parse();
-    match run(&options, factories, matrix) {
-        Ok(report) if report.holds() => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::FAILURE,
+    let held = if options.worker {
+        enter_namespace(&options)
+            .and_then(|()| workers::serve(&Plan::make(&options, factories, matrix)?))
+            .map(|()| true)
+    } else {
+        run(&options, factories, matrix, Workers::Processes).map(|report| report.holds())
+    };
+    match held {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
@@ -60,18 +69,28 @@ pub fn main_with(factories: &Factories, matrix: Option<&Matrix>) -> ExitCode {
     }
 }
 
+/// Before the first thread starts: whatever is mounted ends with this process, however it ends.
+fn enter_namespace(options: &Options) -> Result<()> {
+    if host::is_root() && options.tiers().contains(&Tier::Loop) {
+        bootwright::machine::namespace::enter()?;
+    }
+    Ok(())
+}
+
 /// Plans, executes, and writes `report.{json,html,xml}` below the target folder.
 ///
 /// # Errors
 /// When there is nothing to run, or a report cannot be written. Cases that fail are in the report.
-pub fn run(options: &Options, factories: &Factories, matrix: Option<&Matrix>) -> Result<Report> {
-    if host::is_root() && options.tiers().contains(&Tier::Loop) {
-        // Before the first thread starts: whatever is mounted ends with this process, however it ends.
-        bootwright::machine::namespace::enter()?;
-    }
+pub fn run(
+    options: &Options,
+    factories: &Factories,
+    matrix: Option<&Matrix>,
+    workers: Workers,
+) -> Result<Report> {
+    enter_namespace(options)?;
     let plan = Plan::make(options, factories, matrix)?;
     let start = Instant::now();
-    let mut report = execute(&plan, options.jobs());
+    let mut report = execute(&plan, options.jobs(), workers);
     report.seconds = start.elapsed().as_secs_f64();
     let folder = options.report.clone().unwrap_or_else(|| host::target_dir().join("conformance"));
     write(&report, &folder)?;

@@ -31,7 +31,7 @@ pub struct Options {
     /// Only cases whose name contains this text; may be given several times.
     #[arg(long, value_name = "TEXT")]
     pub case: Vec<String>,
-    /// How many run at once [default: one for each processor; without virtual machines two, because each waits for its disk].
+    /// How many run at once [default: one for each processor; on loop disks, without virtual machines, two, because each waits for its disk].
     #[arg(long, value_name = "N")]
     pub jobs: Option<usize>,
     /// At how many of the changes that a verb makes power is cut, and faults are injected: a number, or `all`, which takes hours on real
@@ -47,6 +47,9 @@ pub struct Options {
     /// Where report.html, report.xml and report.json go [default: target/conformance].
     #[arg(long, value_name = "FOLDER")]
     pub report: Option<PathBuf>,
+    /// Runs units for another process of this program, which names them on standard input.
+    #[arg(long, hide = true)]
+    pub worker: bool,
 }
 
 impl Options {
@@ -62,7 +65,8 @@ impl Options {
     /// How many units run at once.
     pub fn jobs(&self) -> usize {
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let each = if self.tiers().contains(&Tier::Vm) { 1 } else { 2 };
+        let waits = self.tiers().contains(&Tier::Loop) && !self.tiers().contains(&Tier::Vm);
+        let each = if waits { 2 } else { 1 };
         self.jobs.unwrap_or(processors * each).max(1)
     }
 

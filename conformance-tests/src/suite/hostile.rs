@@ -163,9 +163,9 @@ fn contents() -> Vec<Hostile> {
     ]
 }
 
-/// A file of 600 MB that compresses to less than a thousandth: more than the disks of the loop tier hold.
+/// A file of 300 MB that compresses to less than a thousandth: more than the disks of the loop tier hold.
 pub fn bomb() -> Vec<u8> {
-    const SIZE: usize = 600 << 20;
+    const SIZE: usize = 300 << 20;
     let mut header = Header::new_ustar();
     let _ = header.set_path("usr/lib/bomb");
     header.set_mode(0o644);

@@ -72,6 +72,8 @@ pub struct TestImage {
     /// Names the kernel and initrd: images with equal labels carry the very same bytes, others carry other bytes under the same
     /// kernel version (`uname -r`) unless `kernel_version` differs.
     pub kernel: String,
+    /// Whether its kernel is a large one, of which a few fill the place for boot files ([`super::World::leave_room_for`]).
+    pub large_kernel: bool,
     /// Suffix of the kernel version.
     pub kernel_version: u32,
     /// Kernel and initrd apart, or a UKI sealed to this image (where root arguments are predictable), which embeds [`TestImage::kargs`].
@@ -106,6 +108,7 @@ impl TestImage {
             version,
             files,
             kernel,
+            large_kernel: false,
             kernel_version: 1,
             format,
             kargs,
@@ -134,6 +137,12 @@ impl TestImage {
     pub fn kernel(mut self, label: &str) -> Self {
         label.clone_into(&mut self.kernel);
         self
+    }
+
+    /// The same with another kernel of the same version, which is large.
+    #[must_use]
+    pub fn large_kernel(self, label: &str) -> Self {
+        Self { large_kernel: true, ..self.kernel(label) }
     }
 
     /// The same with other kernel arguments.

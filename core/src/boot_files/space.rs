@@ -47,14 +47,22 @@ impl Room {
     }
 }
 
+fn tenths(bytes: u64) -> u64 {
+    bytes.saturating_mul(10)
+}
+
+fn mib(tenths: u64) -> String {
+    format!("{}.{}", tenths / 10, tenths % 10)
+}
+
 /// `NoSpace` with the numbers if one of `needs` is short.
 ///
 /// # Errors
 /// That one.
 pub fn short_of_space(needs: &[SpaceNeed]) -> Result<()> {
     let Some(need) = needs.iter().find(|need| need.is_short()) else { return Ok(()) };
-    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
-    let (needed, available) = (mib(need.needed), mib(need.available));
+    // Never the same number twice: what is needed is rounded up, what there is down.
+    let (needed, available) = (mib(tenths(need.needed).div_ceil(1 << 20)), mib(tenths(need.available) >> 20));
     Err(Error::new(
         ErrorKind::NoSpace,
         format!("{} has {available} MiB free, and the new boot files take {needed} MiB", need.place),
@@ -81,9 +89,9 @@ mod tests {
 
     #[test]
     fn too_little_room_is_told_in_numbers() {
-        let need = SpaceNeed { place: "the ESP".into(), needed: 3 << 20, available: 1 << 20 };
+        let need = SpaceNeed { place: "the ESP".into(), needed: 3 << 20, available: (1 << 20) + 1000 };
         let error = short_of_space(&[need]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NoSpace);
-        assert!(error.message().contains("1 MiB free") && error.message().contains("3 MiB"), "{error}");
+        assert!(error.message().contains("1.0 MiB free") && error.message().contains("3.0 MiB"), "{error}");
     }
 }

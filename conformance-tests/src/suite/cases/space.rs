@@ -39,10 +39,10 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 async fn way_back_gives_way(world: &mut dyn World) -> CaseResult {
-    let other_kernel = next_image(world).kernel("of the way back");
+    let other_kernel = next_image(world).large_kernel("of the way back");
     super::steps::upgrade_to(world, &other_kernel).await?;
     let (before, now) = with_way_back(world).await?;
-    let image = next_image(world).kernel("that needs room");
+    let image = next_image(world).large_kernel("that needs room");
     stage_in_little_room(world, &image).await?;
     reboot_into(world, image.version).await?;
     let status = world.status().await?;
@@ -56,7 +56,7 @@ async fn way_back_gives_way(world: &mut dyn World) -> CaseResult {
 async fn nothing_given_up_in_vain(world: &mut dyn World) -> CaseResult {
     let (before, _) = with_way_back(world).await?;
     world.leave_room_for(Some(0)).await?;
-    let image = next_image(world).kernel("that does not fit");
+    let image = next_image(world).large_kernel("that does not fit");
     world.publish(Channel::MAIN, &image).await?;
     let fingerprint = world.fingerprint().await?;
     match world.upgrade(UpgradeMode::Stage).await {
@@ -91,7 +91,7 @@ async fn stage_in_little_room(world: &mut dyn World, image: &TestImage) -> CaseR
 async fn refused_with_numbers(world: &mut dyn World) -> CaseResult {
     let running = install(world, &InstallOptions::default()).await?;
     world.leave_room_for(Some(0)).await?;
-    let image = next_image(world).kernel("that does not fit");
+    let image = next_image(world).large_kernel("that does not fit");
     world.publish(Channel::MAIN, &image).await?;
     let before = world.fingerprint().await?;
     let refusal = refused(world.upgrade(UpgradeMode::Stage).await)?;

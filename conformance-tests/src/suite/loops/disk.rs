@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use crate::host;
 
 /// Sparse: what a case does not write takes no memory.
-const ROOT_SIZE: u64 = 512 << 20;
+const ROOT_SIZE: u64 = 256 << 20;
 /// How long a program may take to start.
 const BUSY: Duration = Duration::from_secs(10);
 /// Little, so that it can be filled.

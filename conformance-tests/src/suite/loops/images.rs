@@ -15,7 +15,7 @@ use bootwright_core::{
 
 use super::loader_files;
 use crate::{
-    images::{BlobStore, Entry, Layer, OciLayoutWriter, write_layer, write_tar},
+    images::{BlobStore, Entry, Layer, OciImage, OciLayoutWriter, write_layer, write_tar},
     suite::{Channel, Defect, Health, TestImage},
     system::KernelFormat,
 };
@@ -24,8 +24,10 @@ use crate::{
 pub const NEVER_COMES_UP: &str = "usr/lib/never-comes-up";
 /// A file with content of its own in each version, too large to be stored inside of anything else.
 pub const OBJECT: &str = "usr/share/marker/object";
-/// Length of a kernel in bytes: with it, a few of them fill the ESP.
-pub const KERNEL_SIZE: usize = 1 << 20;
+/// Length of a large kernel in bytes: a few of them fill the ESP.
+pub const LARGE_KERNEL: usize = 1 << 20;
+/// Length of any other: stores and loaders hash each of them many times.
+const SMALL_KERNEL: usize = 64 << 10;
 
 /// Makes images of one world.
 #[derive(Debug)]
@@ -81,7 +83,7 @@ impl ImageMaker {
         }
         let made = writer.finish(&self.folder.join(channel.0), "latest")?;
         if image.defect == Some(Defect::DamagedLayer) {
-            damage(made.layout())?;
+            damage(&made)?;
         }
         Ok(())
     }
@@ -187,10 +189,10 @@ fn versions(image: &TestImage) -> Vec<String> {
 }
 
 /// A page that nothing compresses, over and over, the same for the same label.
-fn kernel_bytes(label: &str) -> Vec<u8> {
+fn kernel_bytes(image: &TestImage) -> Vec<u8> {
     const PAGE: usize = 4096;
     let seed = |state: u64, byte: u8| (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    let mut state = label.bytes().fold(0xcbf2_9ce4_8422_2325, seed) | 1;
+    let mut state = image.kernel.bytes().fold(0xcbf2_9ce4_8422_2325, seed) | 1;
     let mut page = Vec::with_capacity(PAGE);
     while page.len() < PAGE {
         state ^= state << 13;
@@ -198,11 +200,11 @@ fn kernel_bytes(label: &str) -> Vec<u8> {
         state ^= state << 17;
         page.extend_from_slice(&state.to_le_bytes());
     }
-    page.repeat(KERNEL_SIZE / PAGE)
+    page.repeat(if image.large_kernel { LARGE_KERNEL } else { SMALL_KERNEL } / PAGE)
 }
 
 fn kernel_image(image: &TestImage) -> Vec<u8> {
-    synthetic::image(&[(".setup", &kernel_bytes(&image.kernel))])
+    synthetic::image(&[(".setup", &kernel_bytes(image))])
 }
 
 fn split_kernels(image: &TestImage) -> Vec<Entry> {
@@ -218,7 +220,7 @@ fn split_kernels(image: &TestImage) -> Vec<Entry> {
 }
 
 fn ukis(image: &TestImage, cmdline: &str) -> Vec<Entry> {
-    let kernel = kernel_bytes(&image.kernel);
+    let kernel = kernel_bytes(image);
     let osrel = format!("ID=suite\nPRETTY_NAME=\"Suite {}\"\n", image.version);
     let one = |version: String| {
         let uki = synthetic::image(&[
@@ -232,11 +234,10 @@ fn ukis(image: &TestImage, cmdline: &str) -> Vec<Entry> {
     versions(image).into_iter().map(one).collect()
 }
 
-/// Changes a byte in the middle of the largest blob of a layout.
-fn damage(layout: &Path) -> Result<()> {
-    let blobs = std::fs::read_dir(layout.join("blobs/sha256"))?.filter_map(std::result::Result::ok);
-    let largest = blobs.max_by_key(|entry| entry.metadata().map_or(0, |found| found.len()));
-    let path = largest.context("a layout with blobs")?.path();
+/// Changes a byte in the middle of the uppermost layer: those below may be stored already.
+fn damage(image: &OciImage) -> Result<()> {
+    let layers = image.layers()?;
+    let path = image.blob_path(&layers.last().context("an image with layers")?.blob.sha256);
     let mut bytes = std::fs::read(&path)?;
     let middle = bytes.len() / 2;
     *bytes.get_mut(middle).context("a byte")? ^= 0xff;

@@ -20,7 +20,7 @@ use memchr::memmem;
 
 use super::{
     disk::LoopDisk,
-    images::{ImageMaker, KERNEL_SIZE, NEVER_COMES_UP, OBJECT},
+    images::{ImageMaker, LARGE_KERNEL, NEVER_COMES_UP, OBJECT},
     snapshot::add_folder,
 };
 use crate::{
@@ -482,8 +482,8 @@ impl World for LoopWorld {
         }
         let Some(entries) = entries else { return Ok(()) };
         let place = self.kernels_on()?;
-        let each = (KERNEL_SIZE + (64 << 10)) as u64;
-        // Notes, entries and a stub take less than a kernel. Plugins leave a mebibyte free.
+        let each = (LARGE_KERNEL + (64 << 10)) as u64;
+        // Notes, entries and a stub take less than a large kernel. Plugins leave a mebibyte free.
         let mut left = u64::from(entries) * each + (1 << 20) + (640 << 10);
         if place == self.disk.sysroot() {
             // The store takes the image before anybody asks for boot files.

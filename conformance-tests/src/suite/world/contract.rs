@@ -185,7 +185,7 @@ pub trait World: Debug + Send {
     /// Damages something.
     async fn damage(&mut self, what: Damage) -> Result<()>;
 
-    /// Fills the place where boot files go, until not more than `entries` further kernels fit there; `None` frees it again.
+    /// Fills the place where boot files go, until not more than `entries` further large kernels fit there; `None` frees it again.
     async fn leave_room_for(&mut self, entries: Option<u32>) -> Result<()>;
 
     /// Asks a plugin for something directly; used only where the capabilities exclude it. [`PluginCall`] says what.
