@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 
 use bootwright_core::{
+    boot_files::remove_temporaries,
     context::BackendContext,
     error::{Error, ErrorKind, Result},
     model::{DeploymentId, KernelCmdline, Removed},
@@ -24,6 +25,9 @@ use crate::{
     fetch,
     repo::Store,
 };
+
+/// What this backend itself writes beside libostree's files.
+const OWN: &str = "ostree/bootwright";
 
 /// Deletes what `keep` does not need; see `StorageBackend::retain`.
 ///
@@ -48,6 +52,7 @@ pub(crate) fn retain(context: &BackendContext, keep: &BTreeSet<DeploymentId>) ->
         record::remove(context, record.id())?;
         removed.items.push(format!("deployment {}", record.id()));
     }
+    remove_temporaries(&context.sysroot, OWN)?;
     context.sysroot.sync_filesystem()?;
     catalogue.reload()?;
     let repo = Store::new(context.sysroot.clone()).open()?;

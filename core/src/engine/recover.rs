@@ -12,6 +12,7 @@ impl Engine {
     /// A crash in here leaves a state from which it can run again with the same result (invariant I5).
     pub async fn recover(&self) -> Result<Option<Intent>> {
         let state = &self.parts.state;
+        state.remove_temporaries()?;
         let Some(intent) = state.journal()? else { return Ok(None) };
         tracing::info!(operation = intent.operation, "an earlier command was interrupted; recovering");
         if self.was_committed(&intent).await? {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{Abandoned, Intent};
 use crate::{
+    boot_files::remove_temporaries,
     error::{Error, ErrorKind, IoContext, Result},
     fs::{ReplaceStyle, Root},
     model::{DeploymentId, KernelCmdline, Stateroot},
@@ -162,6 +163,11 @@ impl StateStore {
             }
         }
         Ok(())
+    }
+
+    /// Removes what a command left that was stopped while it wrote here. To be called under the lock.
+    pub fn remove_temporaries(&self) -> Result<()> {
+        remove_temporaries(&self.root, FOLDER).map(drop)
     }
 
     fn load<T: DeserializeOwned>(&self, file: &str) -> Result<Option<T>> {

@@ -119,7 +119,7 @@ impl Verb {
 }
 
 /// The verb, stopped before its `point`th change.
-async fn stopped_at(world: &mut dyn World, verb: Verb, point: u64) -> CaseResult {
+pub(super) async fn stopped_at(world: &mut dyn World, verb: Verb, point: u64) -> CaseResult {
     world.stop_before(Some(point)).await?;
     match verb.run(world).await {
         Ok(()) | Err(Trouble::Refused(_)) => Ok(()),

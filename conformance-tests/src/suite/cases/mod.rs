@@ -14,6 +14,7 @@ mod hostile;
 mod install;
 mod integrity;
 mod kernel;
+mod killed;
 mod life;
 mod rollback;
 mod space;
@@ -65,6 +66,7 @@ pub fn all_cases() -> Vec<Case> {
         integrity::CASES,
         crash::CASES,
         faults::CASES,
+        killed::CASES,
     ]
     .concat()
 }

@@ -195,7 +195,7 @@ pub trait World: Debug + Send {
     async fn mutations(&mut self) -> Result<u64>;
 
     /// From the `n`th change on (counted from 0, from now on) nothing reaches the disk: the operation under way fails as `Interrupted`.
-    /// `None` counts, and stops nothing. [`World::power_cut`] ends it.
+    /// `None` counts, and stops nothing: after a stop, the program was killed and the machine runs on. [`World::power_cut`] ends it.
     async fn stop_before(&mut self, n: Option<u64>) -> Result<()>;
 
     /// The `n`th change (counted from 0, from now on) fails like this, and no other does. [`World::power_cut`] ends it.
