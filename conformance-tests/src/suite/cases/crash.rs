@@ -194,6 +194,9 @@ async fn after_the_cut(world: &mut dyn World, may_run: &[Version], failing: Opti
     let again = world.power_cut().await.context("second boot after the cut")?;
     ensure!(again == running, "{again:?} runs after a second cut, {running:?} did before");
     let status = world.status().await?;
+    // The next shutdown would merge its `/etc` once more.
+    let again = is_version(status.staged.as_ref(), running.version);
+    ensure!(!again, "what runs is still staged: {status:#?}");
     let lost = |version| !is_version(status.staged.as_ref(), version) && status.left(version).is_none();
     ensure!(!failing.is_some_and(lost), "what failed is forgotten: {status:#?}");
     // Whatever was left half-done must not be in the way.
