@@ -157,7 +157,7 @@ fn finalize(observed: &Observed) -> Vec<Step> {
 
 fn after_good_boot(observed: &Observed) -> Vec<Step> {
     let Some(booted) = &observed.booted else { return Vec::new() };
-    // After a fallback, or while a rollback waits, everything stays: somebody may want to look at it.
+    // Somebody chose another entry in the menu, or a trial has not had its turn: everything stays.
     if observed.default_deployment() != Some(booted) {
         return Vec::new();
     }

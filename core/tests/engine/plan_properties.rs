@@ -107,6 +107,16 @@ proptest! {
         }
     }
 
+    /// spec: BW-129
+    #[test]
+    fn a_boot_of_something_else_than_the_default_deletes_nothing(observed in observed()) {
+        if observed.default_deployment() == observed.booted.as_ref() {
+            return Ok(());
+        }
+        let steps = plan(&Operation::CleanUp, &observed).unwrap();
+        prop_assert!(kept(&steps).is_empty(), "{steps:?}");
+    }
+
     /// spec: BW-003
     #[test]
     fn nothing_is_deleted_before_the_switch(observed in observed(), operation in operations()) {

@@ -15,7 +15,7 @@ macro_rules! killed {
     ($name:literal, $run:path) => {
         case!(
             $name,
-            ["BW-001", "BW-002", "BW-004", "BW-005", "BW-906"],
+            ["BW-001", "BW-002", "BW-004", "BW-005", "BW-904"],
             [Demand::Tier(Property::CrashPoints), Demand::Tier(Property::Fingerprints)],
             Own,
             $run
