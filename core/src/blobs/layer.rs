@@ -317,3 +317,49 @@ impl AsyncRead for Unpacked {
         Poll::Ready(Ok(()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+    use crate::blobs::channel;
+
+    const CONTENT: &[u8] = b"what a layer holds";
+
+    fn packed() -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(CONTENT).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn sha256(bytes: &[u8]) -> Digest {
+        Digest::from_sha256(Sha256::digest(bytes).into())
+    }
+
+    /// Unpacks a blob that a manifest describes like this.
+    fn unpacked(blob: &[u8], digest: Digest, diff_id: Digest) -> Result<()> {
+        let spec = LayerSpec { digest, diff_id, size: Some(blob.len() as u64) };
+        let progress = channel().0.layer("x", 0);
+        let (sender, _stream) = stream();
+        unpack(blob, &spec, Shortage::Truncated, progress, &sender).map(drop)
+    }
+
+    #[test]
+    fn a_changed_byte_that_changes_nothing_of_what_is_unpacked_is_noticed() {
+        let mut blob = packed();
+        let digest = sha256(&blob);
+        unpacked(&blob, digest.clone(), sha256(CONTENT)).unwrap();
+        // The operating system on which it was packed (RFC 1952, section 2.3).
+        blob[9] ^= 0xff;
+        let error = unpacked(&blob, digest, sha256(CONTENT)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Integrity, "{error}");
+    }
+
+    #[test]
+    fn a_blob_that_unpacks_to_something_else_than_the_configuration_says_is_noticed() {
+        let blob = packed();
+        let error = unpacked(&blob, sha256(&blob), sha256(b"something else")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Integrity, "{error}");
+    }
+}
