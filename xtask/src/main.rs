@@ -3,6 +3,7 @@
 //! This program must build with nothing but a Rust toolchain, since it installs what everything else needs.
 
 mod bench;
+mod cfsctl;
 mod check;
 mod conformance;
 mod count;

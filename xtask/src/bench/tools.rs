@@ -11,10 +11,12 @@ use bootwright_conformance::host;
 use serde::Serialize;
 
 use super::say;
-use crate::{steps, workspace::Workspace};
+use crate::{
+    cfsctl::{self, VERSION as CFSCTL},
+    steps,
+    workspace::Workspace,
+};
 
-/// The version that our backend's crates have, so that the same library is measured.
-const CFSCTL: &str = "0.9.4";
 const CRATE: &str = "bootwright-backend-composefs";
 /// The name that the image gets in the other tool's repository.
 const NAME: &str = "bench";
@@ -103,12 +105,6 @@ impl Tools {
 
 fn cfsctl(workspace: &Workspace, folder: &Path) -> Result<PathBuf> {
     let root = folder.join(format!("cfsctl-{CFSCTL}"));
-    let program = root.join("bin/cfsctl");
-    if !program.exists() {
-        say("installing cfsctl to compare with: that takes some minutes, once");
-        let version = format!("composefs-ctl@{CFSCTL}");
-        let mut command = workspace.cargo(&["install", "--locked", &version, "--root"]);
-        steps::run(command.arg(&root))?;
-    }
-    Ok(program)
+    say("cfsctl to compare with: where it is missing, it is built, which takes some minutes");
+    cfsctl::build(workspace, &root, &[])
 }

@@ -14,6 +14,7 @@ use crate::{
 mod example;
 mod features;
 mod images;
+mod programs;
 mod root_only;
 mod runner;
 
@@ -41,10 +42,11 @@ pub fn test(workspace: &Workspace, fast: bool) -> ExitCode {
         steps.skipped(count.skipped);
     }
     conformance(workspace, &mut steps);
+    let asked = programs::tests(workspace, runner, &mut steps);
     let skipped = skipped + example::tests(workspace, host::is_root(), &mut steps);
     steps.counted_tests("fuzz targets, each for a few seconds", || fuzz::bounded(workspace, FUZZ_SECONDS));
     let ran = machine_tests(workspace, runner, fast, &mut steps);
-    steps.skipped(skipped.saturating_sub(ran));
+    steps.skipped(skipped.saturating_sub(ran + asked));
     steps.finish_tests()
 }
 

@@ -61,6 +61,22 @@ impl Runner {
         }
     }
 
+    /// Tests of a package that are ignored, with this in their name.
+    pub fn ignored_tests(self, workspace: &Workspace, package: &str, name: &str) -> Command {
+        match self {
+            Self::Nextest => {
+                let mut command = nextest(workspace, &["--package", package, "--run-ignored", "only"]);
+                command.arg(name);
+                command
+            }
+            Self::Libtest => {
+                let mut command = workspace.cargo(&["test", "--package", package, "--lib", name]);
+                command.args(["--", "--ignored"]);
+                command
+            }
+        }
+    }
+
     /// The tests that pin which plugins are in a binary with these features.
     pub fn feature_tests(self, workspace: &Workspace, selection: &FeatureSelection) -> Command {
         let mut command = match self {

@@ -4,6 +4,7 @@ mod archive;
 mod bad_input;
 mod image;
 mod lifecycle;
+mod programs;
 mod registry;
 mod retain;
 mod sealed;

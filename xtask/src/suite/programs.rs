@@ -1,0 +1,30 @@
+//! Programs of other projects that read what Bootwright writes, and that no package brings: built here, and then asked.
+
+use std::ffi::OsStr;
+
+use bootwright_conformance::host;
+
+use super::Runner;
+use crate::{cfsctl, steps::Steps, workspace::Workspace};
+
+const PACKAGE: &str = "bootwright-backend-composefs";
+/// Tests with this in their name find the program in the variable `CFSCTL`.
+const TESTS: &str = "cfsctl";
+
+/// Returns how many tests ran.
+pub fn tests(workspace: &Workspace, runner: Runner, steps: &mut Steps) -> u64 {
+    if !host::is_root() {
+        steps.note("skipped, since they need root: the tests that ask cfsctl");
+        return 0;
+    }
+    let folder = host::target_dir().join(format!("cfsctl-{}", cfsctl::VERSION));
+    let mut program = None;
+    steps.check("cfsctl", || {
+        program = Some(cfsctl::build(workspace, &folder, &["--debug"])?);
+        Ok(())
+    });
+    let Some(program) = program else { return 0 };
+    let mut command = runner.ignored_tests(workspace, PACKAGE, TESTS);
+    command.env("CFSCTL", AsRef::<OsStr>::as_ref(&program));
+    steps.tests("tests with cfsctl", &mut command).ran()
+}
