@@ -4,9 +4,12 @@ use anyhow::{Context as _, ensure};
 
 use super::{
     World, case,
-    steps::{entries_if_seen, next_image, reboot_into, shows, stage, upgrade, with_way_back},
+    steps::{entries_if_seen, next_image, reboot_into, shows, stage, upgrade, whole_entries, with_way_back},
 };
 use crate::suite::{Case, CaseResult, Demand, Health, Property, UpgradeMode, Upgraded, Version, is_version};
+
+/// More than any bootloader gives.
+const MANY_TRIES: u32 = 10;
 
 const FAILING: [Demand; 2] = [Demand::Loader("boot_counting"), Demand::Tier(Property::FailingBoots)];
 
@@ -41,6 +44,13 @@ pub(super) const CASES: &[Case] = &[
         [Demand::Loader("boot_counting")],
         Running,
         confirmed_stays
+    ),
+    case!(
+        "trial::a_clean_up_meanwhile_leaves_what_it_falls_back_to",
+        ["BW-105", "BW-318"],
+        [Demand::Loader("boot_counting"), Demand::Tier(Property::UnconfirmedBoots)],
+        Running,
+        clean_up_meanwhile
     ),
     case!(
         "trial::a_boot_on_trial_is_no_queued_rollback",
@@ -155,6 +165,22 @@ async fn confirmed_stays(world: &mut dyn World) -> CaseResult {
         reboot_into(world, running.version).await?;
     }
     Ok(())
+}
+
+/// Nobody confirms the boots of the new deployment, until its tries are used up.
+async fn clean_up_meanwhile(world: &mut dyn World) -> CaseResult {
+    let (_, now) = with_way_back(world).await?;
+    let tried = next_image(world);
+    stage(world, &tried).await?;
+    world.reboot_unconfirmed().await?;
+    for _ in 0..MANY_TRIES {
+        world.gc().await?;
+        whole_entries(world).await?;
+        if world.reboot_unconfirmed().await?.version == now {
+            return upgrade(world).await.map(drop);
+        }
+    }
+    anyhow::bail!("{} is started again and again, although no boot of it was confirmed", tried.version)
 }
 
 async fn on_trial(world: &mut dyn World) -> CaseResult {
