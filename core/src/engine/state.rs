@@ -6,9 +6,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{Abandoned, Intent};
 use crate::{
-    boot_files::remove_temporaries,
     error::{Error, ErrorKind, IoContext, Result},
-    fs::{ReplaceStyle, Root},
+    fs::{ReplaceStyle, Root, TEMPORARY_PREFIX},
     model::{DeploymentId, KernelCmdline, Stateroot},
 };
 
@@ -167,7 +166,12 @@ impl StateStore {
 
     /// Removes what a command left that was stopped while it wrote here. To be called under the lock.
     pub fn remove_temporaries(&self) -> Result<()> {
-        remove_temporaries(&self.root, FOLDER).map(drop)
+        for folder in [FOLDER.to_owned(), path(RECORDS)] {
+            for name in self.root.list(&folder)?.iter().filter(|name| name.starts_with(TEMPORARY_PREFIX)) {
+                self.root.remove_file(&format!("{folder}/{name}"))?;
+            }
+        }
+        Ok(())
     }
 
     fn load<T: DeserializeOwned>(&self, file: &str) -> Result<Option<T>> {

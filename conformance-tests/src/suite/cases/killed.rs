@@ -9,7 +9,7 @@ use super::{
     faults::{is_recovered, nothing_is_left},
     steps::upgrade,
 };
-use crate::suite::{Case, CaseResult, Channel, Demand, Property, Version};
+use crate::suite::{Case, CaseResult, Channel, Demand, Points, Property, Version};
 
 macro_rules! killed {
     ($name:literal, $run:path) => {
@@ -32,15 +32,17 @@ pub(super) const CASES: &[Case] = &[
 /// What somebody does then.
 const NEXT: [Verb; 3] = [Verb::Upgrade, Verb::Rollback, Verb::Gc];
 
-/// Kills a verb before each of its changes in turn, and lets another go on: each of [`NEXT`] where all points are tried.
+/// Kills a verb before each of its changes in turn, and lets another go on: the next of [`NEXT`] each time, or each of them where all points
+/// were asked for.
 async fn sweep(world: &mut dyn World, verb: Verb) -> CaseResult {
     let scene = verb.prepare(world).await?;
     world.publish(Channel::MAIN, &scene.image).await?;
     let start = world.checkpoint().await?;
     let count = verb.changes(world).await?;
-    let kinds = NEXT.len() as u64;
-    for (kind, next) in (0..).zip(NEXT) {
-        for point in world.points().part(kinds).of_kind(count, kind, kinds) {
+    for (turn, point) in world.points().of(count).into_iter().enumerate() {
+        let all = world.points() == Points::All;
+        let nexts = NEXT.into_iter().cycle().skip(turn).take(if all { NEXT.len() } else { 1 });
+        for next in nexts {
             world.restore(&*start).await?;
             world.publish(Channel::MAIN, &scene.image).await?;
             let what = format!("{verb:?} killed before change {point} of {count}, then {next:?}");
