@@ -8,8 +8,7 @@ use std::{
 };
 
 use super::{
-    CaseReport, Outcome, Plan, Report, Unit, Workers, plan::takes_turns, prepare_for, run_case,
-    workers::Worker,
+    CaseReport, Outcome, Plan, Report, Unit, plan::takes_turns, prepare_for, run_case, workers::Worker,
 };
 use crate::suite::{Case, Missing, Result, Reuse, Setting, Tier, Verdict, World};
 
@@ -24,14 +23,15 @@ fn tell(unit: &Unit, case: &CaseReport) {
     }
 }
 
-/// Runs everything, `jobs` units at once; progress goes to standard error.
-pub fn execute(plan: &Plan, jobs: usize, workers: Workers) -> Report {
+/// Runs everything, `jobs` units at once, in processes of this program: its `main` has to be the runner's, and this plan what its command
+/// line asks for. Progress goes to standard error.
+pub fn execute(plan: &Plan, jobs: usize) -> Report {
     let queue = Mutex::new(plan.units.iter().enumerate());
     let (sender, results) = mpsc::channel();
     thread::scope(|scope| {
         for _ in 0..jobs.min(plan.units.len()) {
             let (queue, sender) = (&queue, sender.clone());
-            scope.spawn(move || take_from(queue, &sender, workers));
+            scope.spawn(move || take_from(queue, &sender));
         }
         drop(sender);
         let mut report = Report::default();
@@ -46,8 +46,8 @@ pub fn execute(plan: &Plan, jobs: usize, workers: Workers) -> Report {
 
 type Queue<'a> = Mutex<std::iter::Enumerate<std::slice::Iter<'a, Unit>>>;
 
-fn take_from<'a>(queue: &Queue<'a>, results: &mpsc::Sender<(&'a Unit, CaseReport)>, workers: Workers) {
-    let mut worker = Worker::new(workers);
+fn take_from<'a>(queue: &Queue<'a>, results: &mpsc::Sender<(&'a Unit, CaseReport)>) {
+    let mut worker = Worker::default();
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
         let Some((place, unit)) = next else { return };

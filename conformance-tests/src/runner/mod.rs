@@ -24,7 +24,6 @@ pub(crate) use options::format as kernel_format;
 pub use plan::{Plan, Unit};
 pub use report::{CaseReport, CellReport, Outcome, Report};
 pub use single::{prepare, prepare_for, run_case};
-pub use workers::Workers;
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Instant};
 
@@ -57,7 +56,7 @@ pub fn main_with(factories: &Factories, matrix: Option<&Matrix>) -> ExitCode {
             .and_then(|()| workers::serve(&Plan::make(&options, factories, matrix)?))
             .map(|()| true)
     } else {
-        run(&options, factories, matrix, Workers::Processes).map(|report| report.holds())
+        run(&options, factories, matrix).map(|report| report.holds())
     };
     match held {
         Ok(true) => ExitCode::SUCCESS,
@@ -77,20 +76,15 @@ fn enter_namespace(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Plans, executes, and writes `report.{json,html,xml}` below the target folder.
+/// Plans, executes as [`execute()`] does, and writes `report.{json,html,xml}` below the target folder.
 ///
 /// # Errors
 /// When there is nothing to run, or a report cannot be written. Cases that fail are in the report.
-pub fn run(
-    options: &Options,
-    factories: &Factories,
-    matrix: Option<&Matrix>,
-    workers: Workers,
-) -> Result<Report> {
+pub fn run(options: &Options, factories: &Factories, matrix: Option<&Matrix>) -> Result<Report> {
     enter_namespace(options)?;
     let plan = Plan::make(options, factories, matrix)?;
     let start = Instant::now();
-    let mut report = execute(&plan, options.jobs(), workers);
+    let mut report = execute(&plan, options.jobs());
     report.seconds = start.elapsed().as_secs_f64();
     let folder = options.report.clone().unwrap_or_else(|| host::target_dir().join("conformance"));
     write(&report, &folder)?;

@@ -1,4 +1,4 @@
-//! Where units run: in this process, or in others of the same program.
+//! Where units run: in other processes of the same program, which get the same command line.
 //!
 //! A process of its own for each job keeps cases out of each other's way. libostree forks when it publishes, and the standard library when
 //! it starts a program: in one process, each such child holds what the cases of all other threads have open, and the memory of
@@ -17,34 +17,15 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use rustix::process::Signal;
-use tokio::runtime::Runtime;
 
 use super::{CaseReport, Plan, Unit, execute::run_unit};
 use crate::suite::Verdict;
 
-/// Where units run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Workers {
-    /// On threads of this process.
-    Threads,
-    /// In processes of this program, which get the same command line: for programs whose `main` is the runner's.
-    Processes,
-}
-
-/// Runs one unit after the other.
-pub(super) enum Worker {
-    Here,
-    Elsewhere(Option<Process>),
-}
+/// Runs one unit after the other, in a process that it starts when there is something to run, and again after that one died.
+#[derive(Default)]
+pub(super) struct Worker(Option<Process>);
 
 impl Worker {
-    pub(super) fn new(workers: Workers) -> Self {
-        match workers {
-            Workers::Threads => Self::Here,
-            Workers::Processes => Self::Elsewhere(None),
-        }
-    }
-
     /// Runs a unit, which has this place in the plan. Every case is reported, whatever happens.
     pub(super) fn run(&mut self, place: usize, unit: &Unit, done: &mut dyn FnMut(CaseReport)) {
         let mut reported = 0;
@@ -61,18 +42,10 @@ impl Worker {
     }
 
     fn try_run(&mut self, place: usize, unit: &Unit, done: &mut dyn FnMut(CaseReport)) -> Result<()> {
-        match self {
-            Self::Here => {
-                runtime()?.block_on(run_unit(unit, done));
-                Ok(())
-            }
-            Self::Elsewhere(process) => {
-                let mut running = process.take().map_or_else(|| Process::start(this_program()?), Ok)?;
-                running.run(place, unit.cases.len(), done)?;
-                *process = Some(running);
-                Ok(())
-            }
-        }
+        let mut running = self.0.take().map_or_else(|| Process::start(this_program()?), Ok)?;
+        running.run(place, unit.cases.len(), done)?;
+        self.0 = Some(running);
+        Ok(())
     }
 }
 
@@ -82,13 +55,8 @@ fn this_program() -> Result<Command> {
     Ok(command)
 }
 
-fn runtime() -> Result<Runtime> {
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    builder.worker_threads(1).enable_all().build().context("start a thread for cases")
-}
-
 /// A worker, as the runner sees it. It ends when it is dropped.
-pub(super) struct Process {
+struct Process {
     child: Child,
     orders: Option<ChildStdin>,
     reports: Lines<BufReader<ChildStdout>>,
@@ -141,7 +109,8 @@ impl Drop for Process {
 /// If it is told nonsense, or cannot start a thread.
 pub(super) fn serve(plan: &Plan) -> Result<()> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).context("end with the runner")?;
-    let runtime = runtime()?;
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.worker_threads(1).enable_all().build().context("start a thread for cases")?;
     for order in std::io::stdin().lines() {
         let place: usize = order?.parse().context("not the place of a unit")?;
         let unit = plan.units.get(place).context("the plan has no such unit")?;
@@ -184,13 +153,13 @@ mod tests {
     fn a_case_that_kills_its_process_fails_and_those_after_it_too() {
         let unit = unit_of(3);
         let script = format!("read place; echo '{}'; kill -KILL $$", report_of(&unit));
-        let mut worker = Worker::Elsewhere(Some(played(&script)));
+        let mut worker = Worker(Some(played(&script)));
         let mut seen = Vec::new();
         worker.run(0, &unit, &mut |case| seen.push(case));
         let outcomes: Vec<_> = seen.iter().map(|case| case.outcome).collect();
         assert_eq!(outcomes, [Outcome::Passed, Outcome::Failed, Outcome::Failed]);
         assert!(seen.last().unwrap().text.contains("signal: 9"), "{seen:?}");
-        assert!(matches!(worker, Worker::Elsewhere(None)), "the next unit has another process");
+        assert!(worker.0.is_none(), "the next unit has another process");
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! Programs of other projects that read what Bootwright writes, and that no package brings: built here, and then asked.
 
-use std::ffi::OsStr;
-
 use bootwright_conformance::host;
 
 use super::Runner;
@@ -28,6 +26,6 @@ pub fn tests(workspace: &Workspace, runner: Runner, steps: &mut Steps) -> u64 {
         }
     };
     let mut command = runner.ignored_tests(workspace, PACKAGE, TESTS);
-    command.env("CFSCTL", AsRef::<OsStr>::as_ref(&program));
+    command.env("CFSCTL", program);
     steps.tests("tests with cfsctl", &mut command).ran()
 }

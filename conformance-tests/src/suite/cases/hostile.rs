@@ -102,7 +102,7 @@ async fn too_large(world: &mut dyn World) -> CaseResult {
     fits_soon(world).await.context("the next image, which fits")
 }
 
-/// Where other cases start programs in this process, each holds what was deleted open for a moment, until it is on its own.
+/// A program that is being started holds what was deleted open for a moment, until it is on its own.
 async fn fits_soon(world: &mut dyn World) -> CaseResult {
     let deadline = Instant::now() + ROOM_BACK;
     loop {
