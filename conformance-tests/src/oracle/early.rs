@@ -43,6 +43,12 @@ pub fn live_root(sysroot: &Path, cmdline: &str) -> Result<LiveRoot> {
     anyhow::bail!("no argument of {cmdline:?} names a root")
 }
 
+/// Whether a word of a command line names a root.
+pub fn names_root(word: &str) -> bool {
+    let key = word.split_once('=').map_or(word, |(key, _)| key);
+    inventory::iter::<EarlyBoot>().any(|way| way.argument == key)
+}
+
 /// An EROFS image by its digest, and a folder of that name for what can be written.
 fn composefs(sysroot: &Path, value: &str) -> Result<LiveRoot> {
     let digest = value.rsplit(':').next().unwrap_or(value).trim_start_matches('?');

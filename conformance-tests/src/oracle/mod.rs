@@ -16,8 +16,9 @@ mod pe;
 mod systemd_boot;
 mod variables;
 
-pub use early::{EarlyBoot, LiveRoot, live_root};
+pub use early::{EarlyBoot, LiveRoot, live_root, names_root};
 pub use entry::{Chosen, Disk, MenuEntry, read_file};
+pub use pe::sections_beside_arguments;
 pub use variables::Variables;
 
 /// One kind of program that firmware may start.

@@ -1,7 +1,7 @@
 //! Sections of PE images, read by their table (Microsoft, "PE Format").
 
-/// Bytes of the first section of this name.
-pub(super) fn section(image: &[u8], wanted: &str) -> Option<Vec<u8>> {
+/// Name and bytes of each section, in the order of the table; `None` if it is no PE image, or a section is not wholly there.
+fn sections(image: &[u8]) -> Option<Vec<(String, &[u8])>> {
     let u16_at = |at: usize| Some(u16::from_le_bytes(image.get(at..at + 2)?.try_into().ok()?) as usize);
     let u32_at = |at: usize| Some(u32::from_le_bytes(image.get(at..at + 4)?.try_into().ok()?) as usize);
     if image.get(..2)? != b"MZ" {
@@ -13,16 +13,26 @@ pub(super) fn section(image: &[u8], wanted: &str) -> Option<Vec<u8>> {
     }
     let (count, optional) = (u16_at(header + 6)?, u16_at(header + 20)?);
     let table = header + 24 + optional;
-    for at in (0..count).map(|index| table + 40 * index) {
-        let name = image.get(at..at + 8)?;
-        let name = name.split(|byte| *byte == 0).next()?;
-        if name == wanted.as_bytes() {
-            let (virtual_size, raw_size, offset) = (u32_at(at + 8)?, u32_at(at + 16)?, u32_at(at + 20)?);
-            let size = if virtual_size == 0 { raw_size } else { virtual_size.min(raw_size) };
-            return image.get(offset..offset + size).map(<[u8]>::to_vec);
-        }
-    }
-    None
+    let section = |at: usize| {
+        let name = image.get(at..at + 8)?.split(|byte| *byte == 0).next()?;
+        let (virtual_size, raw_size, offset) = (u32_at(at + 8)?, u32_at(at + 16)?, u32_at(at + 20)?);
+        let size = if virtual_size == 0 { raw_size } else { virtual_size.min(raw_size) };
+        Some((String::from_utf8_lossy(name).into_owned(), image.get(offset..offset + size)?))
+    };
+    (0..count).map(|index| section(table + 40 * index)).collect()
+}
+
+/// Bytes of the first section of this name.
+pub(super) fn section(image: &[u8], wanted: &str) -> Option<Vec<u8>> {
+    sections(image)?.into_iter().find(|(name, _)| name == wanted).map(|(_, bytes)| bytes.to_vec())
+}
+
+/// The sections beside the command line of an image that has one: what stays when that is made anew.
+pub fn sections_beside_arguments(image: &[u8]) -> Option<Vec<(String, &[u8])>> {
+    let mut found = sections(image)?;
+    let all = found.len();
+    found.retain(|(name, _)| name != ".cmdline");
+    (found.len() < all).then_some(found)
 }
 
 /// Text of a section, without what ends it.

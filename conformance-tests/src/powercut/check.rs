@@ -21,7 +21,7 @@ use super::{
 };
 use crate::host;
 
-/// One in this many recovered roots is given to e2fsck as well.
+/// One in this many recovered roots is given to its own checking program as well.
 const FSCK_EVERY: usize = 25;
 /// One in this many has the sizes of all its objects compared.
 const THOROUGH_EVERY: usize = 10;
@@ -205,7 +205,7 @@ impl<'a> Walk<'a> {
         }
         let disk = Clone::make(self.machine.file(), self.file(), &patch)?;
         let at = self.scratch.path().join("root");
-        let mounted = MountedRoot::mount(disk, &self.life.layout.root, &at)?;
+        let mounted = MountedRoot::mount(disk, &self.life.layout, &at)?;
         self.root = Some((key, Root::new(mounted, self.mounts.is_multiple_of(THOROUGH_EVERY))));
         Ok(())
     }
@@ -260,7 +260,8 @@ impl<'a> Walk<'a> {
     fn save(&self, window: &Window, group: &Group, esp: &[Kept]) -> Result<()> {
         let folder = host::target_dir().join("power-cuts");
         std::fs::create_dir_all(&folder)?;
-        let name = |ending| folder.join(format!("{}-{}.{ending}", self.life.cell, window.verb.name()));
+        let cell = format!("{}-{}", self.life.cell, self.life.layout.file_system.name());
+        let name = |ending| folder.join(format!("{cell}-{}.{ending}", window.verb.name()));
         let mut patch = self.machine.patch(&group.root);
         patch.extend(self.machine.patch(esp));
         let disk = Clone::make(self.machine.file(), self.scratch.path().join("wrong.img"), &patch)?;

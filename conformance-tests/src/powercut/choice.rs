@@ -97,12 +97,17 @@ fn group(timeline: &Timeline, epoch: &Range<usize>, round: usize, random: &mut R
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{log::tests::log_of, timeline::Layout},
+        super::{log::tests::log_of, root_file_system::RootFileSystem, timeline::Layout},
         *,
     };
 
     fn timeline() -> Timeline {
-        let layout = Layout { disk: 100 * 512, esp: 0..50 * 512, root: 50 * 512..100 * 512 };
+        let layout = Layout {
+            disk: 100 * 512,
+            esp: 0..50 * 512,
+            root: 50 * 512..100 * 512,
+            file_system: RootFileSystem::Ext4,
+        };
         let write = |sector| (sector, 0, [1_u8; 1024].as_slice());
         let flush = (0, 1, [].as_slice());
         let log = log_of(&[write(1), write(60), write(5), flush, write(70), write(8), flush]);

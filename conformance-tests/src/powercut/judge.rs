@@ -1,8 +1,12 @@
 //! Whether a state is one that a power cut may leave: an old or a new system boots, whole, with all that its users wrote.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use sha2::{Digest as _, Sha256};
 
 use super::{
     esp::EspFolder,
@@ -18,9 +22,26 @@ struct Known {
     version: &'static str,
     /// `/etc` of its deployment, below the physical root: every deployment has its own.
     etc: PathBuf,
-    /// SHA-256 of kernel and initrds, or UKI and addons.
-    files: Vec<String>,
+    /// Kernel and initrds, or UKI and addons.
+    files: Vec<BootFile>,
+    /// Words of the command line, but for the one that names the root: that changes with a store's bookkeeping.
+    arguments: Vec<String>,
     tree: Tree,
+}
+
+/// What a loader reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct BootFile {
+    /// SHA-256 of the file.
+    digest: String,
+    /// Of a PE image that holds a command line, which may be made anew on the machine: SHA-256 of each other section by its name.
+    sections: Option<BTreeMap<String, String>>,
+}
+
+impl BootFile {
+    fn is_whole(&self, known: &Self) -> bool {
+        self.digest == known.digest || (self.sections.is_some() && self.sections == known.sections)
+    }
 }
 
 /// All versions that were seen whole.
@@ -30,6 +51,8 @@ pub struct Judge {
     esp_guid: [u8; 16],
     one_shot_trials: bool,
     scratch: PathBuf,
+    /// Sections by the digest of the file.
+    sections: BTreeMap<String, Option<BTreeMap<String, String>>>,
 }
 
 /// A recovered root, with what was found out about it already.
@@ -62,7 +85,7 @@ impl Judge {
     /// One for a recorded life, which knows nothing yet; it puts files into `scratch`.
     pub fn new(life: &Life, scratch: PathBuf) -> Self {
         let one_shot_trials = life.cell.bootloader == "uki";
-        Self { known: Vec::new(), esp_guid: life.esp_guid, one_shot_trials, scratch }
+        Self { esp_guid: life.esp_guid, one_shot_trials, scratch, ..Self::default() }
     }
 
     /// Without a loader that counts, a trial is a boot that the firmware does once: until it is confirmed, the old version is the default.
@@ -99,9 +122,10 @@ impl Judge {
             self.known.iter().all(|known| known.etc != etc),
             "{version} boots what another version booted"
         );
-        let files = digests(esp, &entry)?;
+        let files = self.files(esp, root, &entry)?;
+        let arguments = arguments(&entry);
         let tree = Tree::learn(&root.mounted, &live, before, &self.scratch)?;
-        self.known.push(Known { version, etc, files, tree });
+        self.known.push(Known { version, etc, files, arguments, tree });
         Ok(())
     }
 
@@ -110,7 +134,7 @@ impl Judge {
     /// # Errors
     /// Says what is wrong.
     pub fn check(
-        &self,
+        &mut self,
         verb: Verb,
         esp: &mut EspFolder,
         root: &mut Root,
@@ -131,7 +155,7 @@ impl Judge {
 
     /// The version that an entry starts, if all that it needs is whole.
     fn entry(
-        &self,
+        &mut self,
         disk: &Disk,
         esp: &mut EspFolder,
         root: &mut Root,
@@ -142,11 +166,19 @@ impl Judge {
         }
         let live = live_root(&disk.sysroot, &entry.cmdline)?;
         let etc = below(disk, &live);
+        let files = self.files(esp, root, entry)?;
         let known = self.known.iter().find(|known| known.etc == etc);
         let known =
             known.with_context(|| format!("it starts {}, which is no published version", etc.display()))?;
-        let files = digests(esp, entry)?;
-        ensure!(files == known.files, "its files are not those of {}: {:?}", known.version, entry.files);
+        let whole = files.iter().zip(&known.files).all(|(file, known)| file.is_whole(known));
+        ensure!(
+            whole && files.len() == known.files.len(),
+            "its files are not those of {}: {:?}",
+            known.version,
+            entry.files
+        );
+        let arguments = arguments(entry);
+        ensure!(arguments == known.arguments, "its arguments are {arguments:?}, not {:?}", known.arguments);
         if !root.verified.contains_key(known.version) {
             let result = self.verify(root, known, &live).err().map(|error| format!("{error:#}"));
             root.verified.insert(known.version, result);
@@ -154,6 +186,32 @@ impl Judge {
         let problem = root.verified.get(known.version).and_then(Option::as_ref);
         ensure!(problem.is_none(), "{}: {}", known.version, problem.map_or("", String::as_str));
         Ok(known.version)
+    }
+
+    /// What the loader of an entry reads.
+    fn files(&mut self, esp: &mut EspFolder, root: &Root, entry: &MenuEntry) -> Result<Vec<BootFile>> {
+        entry.files.iter().map(|file| self.file(esp, root, file)).collect()
+    }
+
+    fn file(&mut self, esp: &mut EspFolder, root: &Root, file: &Path) -> Result<BootFile> {
+        if file.starts_with(root.mounted.path()) {
+            let digest = root.mounted.loader_file(file);
+            let digest = digest.with_context(|| {
+                format!("no loader finds {} before the journal is replayed", file.display())
+            })?;
+            return Ok(BootFile { digest: digest.to_owned(), sections: None });
+        }
+        let digest = esp.digest(file)?;
+        if !self.sections.contains_key(&digest) {
+            let content = oracle::read_file(file).unwrap_or_default();
+            let sections = oracle::sections_beside_arguments(&content);
+            let digests = sections.map(|found| {
+                found.into_iter().map(|(name, bytes)| (name, hex::encode(Sha256::digest(bytes)))).collect()
+            });
+            self.sections.insert(digest.clone(), digests);
+        }
+        let sections = self.sections.get(&digest).cloned().flatten();
+        Ok(BootFile { digest, sections })
     }
 
     fn verify(&self, root: &Root, known: &Known, live: &LiveRoot) -> Result<()> {
@@ -178,6 +236,29 @@ fn below(disk: &Disk, live: &LiveRoot) -> PathBuf {
     live.etc.strip_prefix(&disk.sysroot).unwrap_or(&live.etc).to_owned()
 }
 
-fn digests(esp: &mut EspFolder, entry: &MenuEntry) -> Result<Vec<String>> {
-    entry.files.iter().map(|file| esp.digest(file)).collect()
+fn arguments(entry: &MenuEntry) -> Vec<String> {
+    entry.cmdline.split_whitespace().filter(|word| !oracle::names_root(word)).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(digest: &str, sections: Option<&[(&str, &str)]>) -> BootFile {
+        let owned = |(name, digest): &(&str, &str)| ((*name).to_owned(), (*digest).to_owned());
+        BootFile {
+            digest: digest.to_owned(),
+            sections: sections.map(|found| found.iter().map(owned).collect()),
+        }
+    }
+
+    #[test]
+    fn a_uki_that_was_made_anew_is_whole_if_only_its_command_line_differs() {
+        let known = file("a", Some(&[(".linux", "k"), (".initrd", "i")]));
+        assert!(file("b", Some(&[(".linux", "k"), (".initrd", "i")])).is_whole(&known));
+        assert!(!file("b", Some(&[(".linux", "k"), (".initrd", "torn")])).is_whole(&known));
+        assert!(!file("b", None).is_whole(&known));
+        assert!(!file("b", None).is_whole(&file("a", None)));
+        assert!(file("a", None).is_whole(&file("a", None)));
+    }
 }

@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::{
     images,
+    root_file_system::RootFileSystem,
     timeline::{Layout, Timeline},
 };
 use crate::{
@@ -124,11 +125,17 @@ pub struct Life {
 /// The marks of one time of being switched on: a verb, and how long the log was before and after it.
 type Marks = Vec<(Verb, Range<u64>)>;
 
-/// Installs `cell` and records its life, up to the last of `verbs`. Files are put into `folder`.
+/// Installs `cell` with such a root file system, and records its life, up to the last of `verbs`. Files are put into `folder`.
 ///
 /// # Errors
 /// When an image cannot be made, or a machine does not do what it should.
-pub fn record(systems: &Systems, cell: &Cell, verbs: &[Verb], folder: &Path) -> Result<Life> {
+pub fn record(
+    systems: &Systems,
+    cell: &Cell,
+    root: RootFileSystem,
+    verbs: &[Verb],
+    folder: &Path,
+) -> Result<Life> {
     let start = Instant::now();
     let say = |what: &str| println!("{:6.1} s  {cell}: {what}", start.elapsed().as_secs_f32());
     let versions = ["v1", "v2", "v3"];
@@ -139,8 +146,8 @@ pub fn record(systems: &Systems, cell: &Cell, verbs: &[Verb], folder: &Path) -> 
     let [first, ..] = made.as_slice() else { anyhow::bail!("no images") };
     say("images are there");
     let base = folder.join("base.img");
-    install(&systems.programs().bootwright, cell, first, &base, &[], false)?;
-    let (layout, esp_guid) = partitions(&base)?;
+    install(&systems.programs().bootwright, cell, first, &base, root.install_options(), false)?;
+    let (layout, esp_guid) = partitions(&base, root)?;
     let variables_size = append_variables(&base, layout.disk)?;
     let file = folder.join("recorded.img");
     copy(&base, &file)?;
@@ -290,7 +297,7 @@ fn append_variables(file: &Path, disk: u64) -> Result<u64> {
 }
 
 /// The first two partitions of a GUID partition table (UEFI specification, section 5.3), and the first one's GUID.
-fn partitions(disk: &Path) -> Result<(Layout, [u8; 16])> {
+fn partitions(disk: &Path, file_system: RootFileSystem) -> Result<(Layout, [u8; 16])> {
     const SECTOR: u64 = 512;
     let file = File::open(disk)?;
     let mut table = [0; 256];
@@ -307,5 +314,5 @@ fn partitions(disk: &Path) -> Result<(Layout, [u8; 16])> {
         "no ESP and root on {esp:?} {root:?}"
     );
     let guid = table.get(16..32).context("a short table")?.try_into()?;
-    Ok((Layout { disk, esp, root }, guid))
+    Ok((Layout { disk, esp, root, file_system }, guid))
 }

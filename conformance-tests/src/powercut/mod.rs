@@ -7,7 +7,7 @@
 //!
 //! - [`life`] records, [`images`] makes what is installed;
 //! - [`log`] reads the log, [`timeline`] knows what survives where, [`choice`] chooses states;
-//! - [`machine`] rebuilds disks, [`scratch`] keeps copies of them, [`fat`] and [`esp`] show the ESP as firmware finds it;
+//! - [`machine`] rebuilds disks, [`scratch`] keeps copies of them, [`root_file_system`] recovers their roots, [`fat`] and [`esp`] show the ESP as firmware finds it;
 //! - [`tree`] and [`judge`] say what is wrong with a state, [`check`] walks through all of them, [`mod@boot`] boots some;
 //! - [`run`] is the command.
 
@@ -22,6 +22,7 @@ pub mod life;
 pub mod log;
 pub mod machine;
 pub mod random;
+pub mod root_file_system;
 pub mod run;
 pub mod scratch;
 pub mod timeline;

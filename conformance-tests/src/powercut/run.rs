@@ -9,6 +9,7 @@ use super::{
     boot,
     check::{self, Amount, Bootable, Findings},
     life::{self, Life, Verb},
+    root_file_system::RootFileSystem,
     scratch::Scratch,
 };
 use crate::{
@@ -32,6 +33,9 @@ pub struct Options {
     /// Kernel formats; both if not given
     #[arg(long, value_parser = kernel_format)]
     format: Vec<KernelFormat>,
+    /// Types of the root file system
+    #[arg(long, value_name = "TYPE", default_value = "ext4")]
+    root: Vec<RootFileSystem>,
     /// Verbs to look at; all if not given
     #[arg(long)]
     verb: Vec<Verb>,
@@ -84,20 +88,23 @@ fn run(options: &Options) -> Result<bool> {
     let mut all = Vec::new();
     for cell in options.cells()? {
         systems = systems.for_backend(&cell.backend)?;
-        let findings = one(&systems, &cell, options).with_context(|| cell.to_string())?;
-        all.push((cell, findings));
+        for root in &options.root {
+            let name = format!("{cell}, {}", root.name());
+            let findings = one(&systems, &cell, *root, options).with_context(|| name.clone())?;
+            all.push((name, findings));
+        }
     }
     println!("\nseed {}, {:.0} s", options.seed, start.elapsed().as_secs_f32());
     Ok(sum_up(&all))
 }
 
-fn one(systems: &Systems, cell: &Cell, options: &Options) -> Result<Vec<Findings>> {
+fn one(systems: &Systems, cell: &Cell, root: RootFileSystem, options: &Options) -> Result<Vec<Findings>> {
     let scratch = Scratch::make()?;
     // Finalisation tells what both versions are.
     let mut verbs = options.verbs();
     let asked = verbs.clone();
     verbs.extend([Verb::Upgrade, Verb::Finalise]);
-    let life = life::record(systems, cell, &verbs, &scratch.path())?;
+    let life = life::record(systems, cell, root, &verbs, &scratch.path())?;
     let amount = Amount { states: options.states, boots: options.boots, seed: options.seed };
     let (mut findings, bootable) = check::check(&life, &scratch, &asked, amount)?;
     for state in &bootable {
@@ -116,7 +123,7 @@ fn boot_one(life: &Life, state: &Bootable, findings: &mut [Findings]) {
 }
 
 /// A table of everything and what is wrong; whether nothing is.
-fn sum_up(all: &[(Cell, Vec<Findings>)]) -> bool {
+fn sum_up(all: &[(String, Vec<Findings>)]) -> bool {
     let (mut states, mut boots, mut failed) = (0, 0, 0);
     println!(
         "| combination | verb | writes | flushes | states | boots | failed |\n|---|---|---|---|---|---|---|"

@@ -3,6 +3,7 @@
 //! All of it is mounted in a mount namespace of the process ([`in_own_namespace`]): it goes with the process, however that ends.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
@@ -10,8 +11,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use sha2::{Digest as _, Sha256};
 
-use super::{log::SECTOR, machine::Patch};
+use super::{log::SECTOR, machine::Patch, root_file_system::RootFileSystem, timeline::Layout};
 use crate::host;
 
 /// Sparse: what is not used takes no memory.
@@ -124,7 +126,8 @@ impl Drop for Clone {
 pub struct MountedRoot {
     at: PathBuf,
     disk: Clone,
-    offset: u64,
+    layout: Layout,
+    loader_files: BTreeMap<PathBuf, String>,
 }
 
 impl MountedRoot {
@@ -132,11 +135,10 @@ impl MountedRoot {
     ///
     /// # Errors
     /// When the kernel cannot recover it.
-    pub fn mount(disk: Clone, place: &std::ops::Range<u64>, at: &Path) -> Result<Self> {
-        let options = format!("loop,offset={},sizelimit={}", place.start, place.end - place.start);
-        let mut mount = host::command("mount");
-        host::run(mount.args(["-t", "ext4", "-o", &options]).arg(disk.path()).arg(at))?;
-        Ok(Self { at: at.to_owned(), disk, offset: place.start })
+    pub fn mount(disk: Clone, layout: &Layout, at: &Path) -> Result<Self> {
+        let loader_files = loader_files(&disk, layout, at)?;
+        layout.file_system.mount(disk.path(), &layout.root, at)?;
+        Ok(Self { at: at.to_owned(), disk, layout: layout.clone(), loader_files })
     }
 
     /// Where it is mounted.
@@ -144,20 +146,29 @@ impl MountedRoot {
         &self.at
     }
 
-    /// The file system as programs of e2fsprogs name it: a part of a file.
-    pub fn device(&self) -> String {
-        format!("{}?offset={}", self.disk.path().display(), self.offset)
+    /// SHA-256 of a file in `/boot`, as a loader found it that replays no journal.
+    pub fn loader_file(&self, file: &Path) -> Option<&str> {
+        self.loader_files.get(file.strip_prefix(&self.at).ok()?).map(String::as_str)
     }
 
-    /// Unmounts it, and asks e2fsck whether it is sound.
+    /// What is mounted.
+    pub fn file_system(&self) -> RootFileSystem {
+        self.layout.file_system
+    }
+
+    /// The file system as programs of e2fsprogs name it: a part of a file.
+    pub fn device(&self) -> String {
+        format!("{}?offset={}", self.disk.path().display(), self.layout.root.start)
+    }
+
+    /// Unmounts it, and asks the file system's own program whether it is sound.
     ///
     /// # Errors
     /// When it is not.
     pub fn check(self) -> Result<()> {
         host::run(host::command("umount").arg(&self.at))?;
-        host::run(host::command("e2fsck").args(["-f", "-n"]).arg(self.device()))
-            .map(drop)
-            .context("the root is damaged after its recovery")
+        let checked = self.layout.file_system.check(self.disk.path(), &self.layout.root);
+        checked.context("the root is damaged after its recovery")
     }
 }
 
@@ -165,4 +176,31 @@ impl Drop for MountedRoot {
     fn drop(&mut self) {
         unmount_lazily(&self.at);
     }
+}
+
+/// SHA-256 of all files in `/boot`, before any recovery. None where a loader could not read the file system either.
+fn loader_files(disk: &Clone, layout: &Layout, at: &Path) -> Result<BTreeMap<PathBuf, String>> {
+    if layout.file_system.mount_unrecovered(disk.path(), &layout.root, at).is_err() {
+        return Ok(BTreeMap::new());
+    }
+    let mut files = BTreeMap::new();
+    // What cannot be read is not there for a loader.
+    drop(add_files(&at.join("boot"), at, &mut files));
+    host::run(host::command("umount").arg(at))?;
+    Ok(files)
+}
+
+fn add_files(folder: &Path, root: &Path, files: &mut BTreeMap<PathBuf, String>) -> Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let (path, kind) = (entry.path(), entry.file_type()?);
+        if kind.is_dir() {
+            drop(add_files(&path, root, files));
+        } else if kind.is_file()
+            && let Ok(content) = std::fs::read(&path)
+        {
+            files.insert(path.strip_prefix(root)?.to_owned(), hex::encode(Sha256::digest(content)));
+        }
+    }
+    Ok(())
 }

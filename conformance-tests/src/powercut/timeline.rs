@@ -7,10 +7,8 @@ use anyhow::{Result, ensure};
 use super::{
     log::{self, Kind, SECTOR},
     random::Random,
+    root_file_system::RootFileSystem,
 };
-
-/// The superblock of an ext4 is in its first block, of 4096 bytes.
-const SUPERBLOCK_END: u64 = 4096;
 
 /// Where things are in the recorded file, in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +19,8 @@ pub struct Layout {
     pub esp: Range<u64>,
     /// The root partition.
     pub root: Range<u64>,
+    /// What is on it.
+    pub file_system: RootFileSystem,
 }
 
 /// A part of the machine.
@@ -56,8 +56,10 @@ pub struct Write {
     source: Option<(usize, Range<usize>)>,
     /// Not in need of a flush.
     durable: bool,
-    /// Never torn: the block with the superblock of the root, which ext4 needs as a whole (its other blocks have copies in the journal).
-    whole: bool,
+    /// In the root partition, or whatever else it is in, in bytes.
+    within: u64,
+    /// So many bytes of it are never torn, from each multiple of that on.
+    atom: u64,
 }
 
 /// All events of several times of being switched on.
@@ -177,10 +179,8 @@ impl Timeline {
         for &event in pending {
             if random.percent(percent) {
                 kept.push(Kept { event, sectors: None });
-            } else if percent > 0 && random.percent(20) && self.write(event).is_some_and(|write| !write.whole)
-            {
-                let count = self.write(event).map_or(0, Write::sectors);
-                let sectors: Vec<_> = (0..count).filter(|_| random.percent(50)).collect();
+            } else if percent > 0 && random.percent(20) {
+                let sectors = self.write(event).map(|write| write.torn(random)).unwrap_or_default();
                 if !sectors.is_empty() {
                     kept.push(Kept { event, sectors: Some(sectors) });
                 }
@@ -194,6 +194,14 @@ impl Write {
     /// How many sectors it has.
     pub fn sectors(&self) -> u32 {
         u32::try_from(self.length / SECTOR as u64).unwrap_or(u32::MAX)
+    }
+
+    /// Half of it, by chance: the numbers of its sectors. What is never torn is wholly there or not at all.
+    fn torn(&self, random: &mut Random) -> Vec<u32> {
+        let atom = |number: &u32| (self.within + u64::from(*number) * SECTOR as u64) / self.atom;
+        let numbers: Vec<_> = (0..self.sectors()).collect();
+        let atoms = numbers.chunk_by(|a, b| atom(a) == atom(b));
+        atoms.filter(|_| random.percent(50)).flatten().copied().collect()
     }
 
     /// Whether it needs no flush: variables, which firmware writes in order, and writes that ask for it.
@@ -218,8 +226,10 @@ fn write(
     };
     ensure!(part == Part::Variables || offset + length <= layout.disk, "a write beyond the disk at {offset}");
     let durable = durable || part == Part::Variables;
-    let whole = (layout.root.start..layout.root.start + SUPERBLOCK_END).contains(&offset);
-    Ok(Event::Write(Write { part, offset, length, source, durable, whole }))
+    let on_root = offset.checked_sub(layout.root.start).filter(|_| part == Part::Root);
+    let atom = on_root.map_or(SECTOR as u64, |within| layout.file_system.atom(within));
+    let within = on_root.unwrap_or(offset);
+    Ok(Event::Write(Write { part, offset, length, source, durable, within, atom }))
 }
 
 #[cfg(test)]
@@ -229,7 +239,12 @@ mod tests {
     const FLUSH: u64 = 1;
 
     fn layout() -> Layout {
-        Layout { disk: 100 * 512, esp: 10 * 512..50 * 512, root: 50 * 512..100 * 512 }
+        Layout {
+            disk: 100 * 512,
+            esp: 10 * 512..50 * 512,
+            root: 50 * 512..100 * 512,
+            file_system: RootFileSystem::Ext4,
+        }
     }
 
     fn timeline() -> Timeline {
@@ -266,6 +281,21 @@ mod tests {
         assert!(torn.clone().any(|sectors| sectors.len() > 1 && sectors.len() < 4), "{all:?}");
         assert!(torn.flatten().all(|sector| sector < 4));
         assert!(timeline.subset(&[4, 5], 0, &mut Random::new(1)).is_empty());
+    }
+
+    #[test]
+    fn blocks_that_must_not_be_torn_are_not() {
+        let layout = Layout { file_system: RootFileSystem::Xfs, ..layout() };
+        // Three sectors of one block of the root, then all of the next two blocks.
+        let log = log_of(&[(55, 0, &[1; 3 * 512]), (58, 0, &[2; 8192])]);
+        let mut timeline = Timeline::default();
+        timeline.add(log, &layout).unwrap();
+        let choose = |seed| timeline.subset(&[0, 1], 30, &mut Random::new(seed));
+        let torn: Vec<_> = (0..100).flat_map(choose).filter_map(|kept| kept.sectors).collect();
+        assert!(torn.iter().any(|sectors| sectors.len() == 8), "{torn:?}");
+        for sectors in torn.iter().filter(|sectors| sectors.len() != 3) {
+            assert!(matches!(sectors.len(), 8 | 16) && sectors.first().is_some_and(|first| first % 8 == 0));
+        }
     }
 
     #[test]
