@@ -9,21 +9,26 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use bootwright_conformance::{
-    images::{Cache, Edits, OciImage, derive},
+    images::{Cache, Edits, OciImage, derive, unpacked},
     lifecycle::{BOOT, Cell, OfflineDisk, install},
     system::{KernelFormat, Systems},
     vm::{
         Disk, Firmware, Vars, Vm,
-        secure_boot::{QEMU_ARGUMENTS, SigningKey},
+        secure_boot::{QEMU_ARGUMENTS, SigningKey, microsoft_s_keys},
     },
 };
 
-/// Where a distribution puts its signed loader.
-const LOADER: &str = "/usr/lib/systemd/boot/efi/systemd-bootx64.efi";
+/// Where a distribution puts its loader; a signed one has another suffix.
+const SYSTEMD_BOOT: &str = "/usr/lib/systemd/boot/efi/systemd-bootx64.efi";
+/// Where Debian puts the shim that Microsoft has signed, and the GRUB that it has signed itself.
+const CHAIN: [&str; 2] =
+    ["/usr/lib/shim/shimx64.efi.signed", "/usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed"];
+const CHAIN_PACKAGES: [&str; 2] = ["shim-signed", "grub-efi-amd64-signed"];
 /// The firmware's own answer to whether it checks signatures.
 const SECURE_BOOT: &str = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c";
 /// How firmware and loaders say that a program is not to be trusted.
-const REFUSALS: [&str; 4] = ["Access Denied", "Access denied", "Security Violation", "Security violation"];
+const REFUSALS: [&str; 5] =
+    ["Access Denied", "Access denied", "Security Violation", "Security violation", "bad shim signature"];
 
 /// Two keys, and firmware that knows the first.
 struct Keys {
@@ -42,14 +47,16 @@ impl Keys {
         Ok(Self { scratch, enrolled, other, firmware })
     }
 
-    /// The image with a loader that is signed by the enrolled key, and a kernel or UKI that is signed by `key`.
-    fn image(&self, systems: &Systems, format: KernelFormat, key: &SigningKey) -> Result<OciImage> {
+    /// The image with loaders that are signed by the enrolled key, and a kernel or UKI that is signed by `key`.
+    fn image(&self, systems: &Systems, cell: &Cell, key: &SigningKey) -> Result<OciImage> {
         let split = systems.image("v1", KernelFormat::Split)?;
-        let loader = self.enrolled.sign(&file(&split, LOADER)?)?;
-        let edits = Edits::new("v1").write(&format!("{LOADER}.signed"), loader, 0o644);
+        let mut edits = Edits::new("v1");
+        for (path, loader) in loaders(systems, &cell.bootloader, &split)? {
+            edits = edits.write(&path, self.enrolled.sign(&loader)?, 0o644);
+        }
         let split = derive(&split, &edits, systems.cache())?;
         let kver = split.kernel_version()?;
-        let (image, edits) = match format {
+        let (image, edits) = match cell.format {
             KernelFormat::Split => {
                 let path = format!("/usr/lib/modules/{kver}/vmlinuz");
                 let kernel = key.sign(&file(&split, &path)?)?;
@@ -63,11 +70,22 @@ impl Keys {
         };
         derive(&image, &edits, systems.cache())
     }
+}
 
-    fn machine(&self, name: &str, disk: &Path) -> Result<Vm> {
-        let builder = Vm::builder(name).disk(Disk::overlay(disk)).firmware(self.firmware.clone());
-        builder.vars(Vars::CopyOf(self.firmware.vars.clone())).qemu_arguments(&QEMU_ARGUMENTS).start()
+/// A machine with this firmware, as it was never switched on.
+fn machine(name: &str, disk: &Path, firmware: &Firmware) -> Result<Vm> {
+    let builder = Vm::builder(name).disk(Disk::overlay(disk)).firmware(firmware.clone());
+    builder.vars(Vars::CopyOf(firmware.vars.clone())).qemu_arguments(&QEMU_ARGUMENTS).start()
+}
+
+/// The programs that start what boots, with the paths at which an image has them when they are signed.
+fn loaders(systems: &Systems, bootloader: &str, image: &OciImage) -> Result<Vec<(String, Vec<u8>)>> {
+    if bootloader != "grub2" {
+        return Ok(vec![(format!("{SYSTEMD_BOOT}.signed"), file(image, SYSTEMD_BOOT)?)]);
     }
+    let packages = unpacked(&CHAIN_PACKAGES, systems.cache())?;
+    let read = |path: &str| std::fs::read(packages.join(path.trim_start_matches('/')));
+    CHAIN.iter().map(|path| Ok(((*path).to_owned(), read(path).context(*path)?))).collect()
 }
 
 fn file(image: &OciImage, path: &str) -> Result<Vec<u8>> {
@@ -79,11 +97,11 @@ fn case(bootloader: &str, format: KernelFormat) -> Result<()> {
     let systems = Systems::new(Cache::in_target_dir()?)?;
     let keys = Keys::make()?;
     for (name, key, boots) in [("enrolled", &keys.enrolled, true), ("other", &keys.other, false)] {
-        let image = keys.image(&systems, format, key)?;
+        let image = keys.image(&systems, &cell, key)?;
         let disk = keys.scratch.path().join(format!("{name}.img"));
         install(&systems.programs().bootwright, &cell, &image, &disk, &[], false)?;
-        signatures_have_survived(&OfflineDisk::open(&disk)?, &keys, &image, key, format)?;
-        let mut vm = keys.machine(&format!("{cell}-{name}"), &disk)?;
+        signatures_have_survived(&OfflineDisk::open(&disk)?, &keys, &image, key, &cell)?;
+        let mut vm = machine(&format!("{cell}-{name}"), &disk, &keys.firmware)?;
         if boots {
             comes_up(&mut vm)?;
         } else {
@@ -101,14 +119,17 @@ fn signatures_have_survived(
     keys: &Keys,
     image: &OciImage,
     key: &SigningKey,
-    format: KernelFormat,
+    cell: &Cell,
 ) -> Result<()> {
     let kver = image.kernel_version()?;
-    let kernel = match format {
+    let kernel = match cell.format {
         KernelFormat::Split => file(image, &format!("/usr/lib/modules/{kver}/vmlinuz"))?,
         KernelFormat::Unified => file(image, &format!("/boot/EFI/Linux/{kver}.efi"))?,
     };
-    let loader = file(image, &format!("{LOADER}.signed"))?;
+    let loaders = match cell.bootloader.as_str() {
+        "grub2" => CHAIN.iter().map(|path| file(image, path)).collect::<Result<Vec<_>>>()?,
+        _ => vec![file(image, &format!("{SYSTEMD_BOOT}.signed"))?],
+    };
     let mut programs = 0;
     for path in disk.esp_files()? {
         let content = if path.ends_with('/') { Vec::new() } else { disk.esp_file(&path)? };
@@ -116,8 +137,9 @@ fn signatures_have_survived(
             continue;
         }
         programs += 1;
-        let by = if content == loader { &keys.enrolled } else { key };
-        ensure!(content == loader || content == kernel, "{path} is none of the image's programs");
+        let is_loader = loaders.contains(&content);
+        let by = if is_loader { &keys.enrolled } else { key };
+        ensure!(is_loader || content == kernel, "{path} is none of the image's programs");
         ensure!(by.verifies(&content)?, "the signature of {path} does not hold");
     }
     ensure!(programs >= 2, "only {programs} EFI programs on the ESP");
@@ -164,4 +186,34 @@ fn systemd_boot_starts_a_signed_uki_and_no_other() -> Result<()> {
 #[ignore = "boots a virtual machine; `cargo xtask test` runs it"]
 fn the_firmware_starts_a_signed_uki_and_no_other() -> Result<()> {
     case("uki", KernelFormat::Unified)
+}
+
+/// spec: BW-419, BW-640, BW-641
+#[test]
+#[ignore = "boots a virtual machine; `cargo xtask test` runs it"]
+fn grub_behind_shim_starts_a_signed_kernel_and_no_other() -> Result<()> {
+    case("grub2", KernelFormat::Split)
+}
+
+/// Debian's own chain, with nothing signed by us, on firmware as machines have it.
+///
+/// spec: BW-419, BW-641
+#[test]
+#[ignore = "boots a virtual machine; `cargo xtask test` runs it"]
+fn debian_s_own_chain_boots_where_microsoft_s_keys_are_enrolled() -> Result<()> {
+    let cell = Cell::new("composefs", "grub2", KernelFormat::Split);
+    let systems = Systems::new(Cache::in_target_dir()?)?;
+    let base = systems.image("v1", KernelFormat::Split)?;
+    let mut edits = Edits::new("v1");
+    for (path, loader) in loaders(&systems, &cell.bootloader, &base)? {
+        edits = edits.write(&path, loader, 0o644);
+    }
+    let image = derive(&base, &edits, systems.cache())?;
+    let scratch = tempfile::tempdir_in("/var/tmp")?;
+    let disk = scratch.path().join("disk.img");
+    install(&systems.programs().bootwright, &cell, &image, &disk, &[], false)?;
+    let mut vm = machine("debian-chain", &disk, &microsoft_s_keys()?)?;
+    comes_up(&mut vm)?;
+    vm.power_cut();
+    Ok(())
 }

@@ -6,7 +6,7 @@ use bootwright_core::{
     Error, IoContext, Result,
     boot_files::{Checked, Room, place_blob},
     context::BootContext,
-    efi::GLOBAL_VENDOR,
+    efi::secure_boot,
     fs::Root,
     model::{
         Addon, Blob, BootPlan, Digest, EntrySpec, KernelArtifacts, KernelCmdline, PlannedEntry, SpaceNeed,
@@ -116,8 +116,7 @@ pub async fn command_line(
             }
             let line = line.merged_with(&spec.extra_args);
             let with_arguments = line != *embedded;
-            let secure = context.efi.read(GLOBAL_VENDOR, "SecureBoot")?.as_deref() == Some(&[1]);
-            if with_arguments && secure {
+            if with_arguments && secure_boot(&*context.efi)? {
                 return Err(Error::unsupported("a UKI takes no arguments from GRUB while Secure Boot is on")
                     .with_hint("put them into the image's UKI, or use another bootloader"));
             }

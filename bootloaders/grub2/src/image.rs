@@ -20,7 +20,7 @@ const OPTIONAL: &str = "bli efi_gop all_video font";
 pub const OURS: &[u8] = b"bw_loader='bootwright-grub'";
 /// Finds our configuration: on the partition that GRUB was started from if it is there. GRUB's rescue parser reads this, which knows neither
 /// comments nor `if`.
-const EARLY: &str = "set bw_loader='bootwright-grub'\n\
+pub const EARLY: &str = "set bw_loader='bootwright-grub'\n\
                      search --no-floppy --file --set=root --hint \"$root\" /EFI/bootwright/grub.cfg\n\
                      set prefix=($root)/EFI/bootwright\n";
 /// Modules take a few megabytes; a larger file is none.
@@ -141,7 +141,11 @@ fn is_part(name: &str) -> bool {
     [".mod", ".img", ".lst"].iter().any(|end| name.ends_with(end))
 }
 
-async fn read(tree: &dyn TreeReader, path: &str) -> Result<Option<Vec<u8>>> {
+/// A file of the tree.
+///
+/// # Errors
+/// `InvalidInput` for one that is too large to be a part of GRUB; as reading fails.
+pub async fn read(tree: &dyn TreeReader, path: &str) -> Result<Option<Vec<u8>>> {
     let Some(reader) = tree.open(path).await? else { return Ok(None) };
     let mut bytes = Vec::new();
     reader.take(FILE_LIMIT + 1).read_to_end(&mut bytes).context_io(|| format!("read {path} of the image"))?;

@@ -2,7 +2,7 @@
 
 use bootwright_core::{
     Error, ErrorKind, Result,
-    boot_files::{efi_architecture, place},
+    boot_files::efi_architecture,
     context::{BootContext, Firmware},
     efi,
     fs::Root,
@@ -14,6 +14,7 @@ use crate::{
     bios,
     image::{self, OURS},
     menu::FOLDER,
+    signed::{Chain, shim_name, update},
     stage::ensure_env,
 };
 
@@ -41,18 +42,35 @@ pub async fn install(context: &BootContext, tree: &dyn TreeReader) -> Result<()>
 async fn for_uefi(context: &BootContext, tree: &dyn TreeReader) -> Result<()> {
     let platform =
         image::uefi().ok_or_else(|| Error::unsupported("GRUB has no UEFI program for this architecture"))?;
+    if let Some(chain) = Chain::find(tree, &platform).await? {
+        chain.install(context, is_free(&context.esp, |program| chain.is_shim(program))?)?;
+        return register(context, &shim_name());
+    }
     if !platform.is_in(tree).await? {
         return Err(platform.missing());
+    }
+    if efi::secure_boot(&*context.efi)? {
+        return Err(not_signed());
     }
     let program = platform.make(tree, &image::uefi_prefix()).await?;
     let name = format!("grub{}.efi", efi_architecture());
     update(&context.esp, &format!("{FOLDER}/{name}"), &program)?;
-    // The path that firmware tries on a disk that it has not met (UEFI specification, section 3.5.1.1).
-    let removable = format!("EFI/BOOT/BOOT{}.EFI", efi_architecture().to_ascii_uppercase());
-    if is_ours(&context.esp, &removable)? {
-        update(&context.esp, &removable, &program)?;
+    if is_free(&context.esp, |_| false)? {
+        update(&context.esp, &removable(), &program)?;
     }
-    register(context, &format!("\\EFI\\bootwright\\{name}"))
+    register(context, &name)
+}
+
+fn not_signed() -> Error {
+    Error::not_found("Secure Boot is on, and the image has no shim and signed GRUB").with_hint(
+        "install the packages shim-signed and grub-efi-amd64-signed (Debian) or shim-x64 and grub2-efi-x64 (Fedora) in the image, \
+         or turn Secure Boot off",
+    )
+}
+
+/// The path that firmware tries on a disk that it has not met (UEFI specification, section 3.5.1.1).
+fn removable() -> String {
+    format!("EFI/BOOT/BOOT{}.EFI", efi_architecture().to_ascii_uppercase())
 }
 
 async fn for_bios(context: &BootContext, tree: &dyn TreeReader) -> Result<()> {
@@ -67,22 +85,21 @@ async fn for_bios(context: &BootContext, tree: &dyn TreeReader) -> Result<()> {
     bios::write(disk, &platform.file(tree, "boot.img").await?, &core, context.esp.faults())
 }
 
-/// Whether the removable-media path is free, or holds a program of ours: that of another loader stays.
-fn is_ours(esp: &Root, path: &str) -> Result<bool> {
-    Ok(esp.read(path)?.is_none_or(|bytes| bytes.is_empty() || memmem::find(&bytes, OURS).is_some()))
-}
-
-fn update(esp: &Root, path: &str, program: &[u8]) -> Result<()> {
-    if esp.read(path)?.as_deref() != Some(program) {
-        place(esp, path, &mut &*program)?;
-    }
-    Ok(())
+/// Whether nothing lies in the removable-media path, or something of ours: a program of another loader stays. `new` knows what is about to be
+/// put there.
+fn is_free(esp: &Root, new: impl Fn(&[u8]) -> bool) -> Result<bool> {
+    let Some(program) = esp.read(&removable())?.filter(|program| !program.is_empty()) else {
+        return Ok(true);
+    };
+    let our_shim = || esp.read(&format!("{FOLDER}/{}", shim_name()));
+    Ok(memmem::find(&program, OURS).is_some() || new(&program) || our_shim()?.as_deref() == Some(&program))
 }
 
 /// Tells the firmware of the loader, at the end of its boot order: what boots on this machine stays as it is.
-fn register(context: &BootContext, file: &str) -> Result<()> {
+fn register(context: &BootContext, name: &str) -> Result<()> {
+    let file = format!("\\EFI\\bootwright\\{name}");
     match context.esp_partition {
-        Some(partition) => efi::register(&*context.efi, partition, file, "Bootwright (GRUB)"),
+        Some(partition) => efi::register(&*context.efi, partition, &file, "Bootwright (GRUB)"),
         None => Ok(()),
     }
 }

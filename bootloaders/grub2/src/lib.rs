@@ -13,8 +13,8 @@
 //!
 //! **UKIs** are chainloaded, under UEFI only. Arguments given there replace the embedded ones, so that what is given is all of them.
 //!
-//! **Binaries** are made of the modules in the deployment's tree (`install`). Secure Boot with a distribution's signed GRUB is not
-//! supported: that program looks in a folder of the distribution, and neither reads this configuration nor may it start unsigned kernels.
+//! **Binaries** are made of the modules in the deployment's tree (`install`). If the tree has shim and a signed GRUB, those are taken instead,
+//! byte for byte, and a few lines in the folder that this GRUB looks in lead to our configuration (`signed`).
 
 mod bios;
 mod commit;
@@ -25,8 +25,10 @@ mod image;
 mod install;
 mod menu;
 mod places;
+mod prefix;
 mod quote;
 mod script;
+mod signed;
 mod stage;
 mod sweep;
 mod verify;

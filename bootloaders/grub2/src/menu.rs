@@ -11,6 +11,7 @@ use crate::{
     entry::EntryRecord,
     env_block::EnvBlock,
     script::{END_LINE, ENTRY_LINE, ONCE, PLAN_LINE, PlanLine},
+    signed::is_stub,
 };
 
 /// Our folder on the ESP.
@@ -117,7 +118,8 @@ fn foreign(context: &BootContext) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for folder in context.esp.list("EFI")? {
         let config = format!("EFI/{folder}/grub.cfg");
-        if !folder.eq_ignore_ascii_case("bootwright") && context.esp.exists(&config) {
+        let ours = folder.eq_ignore_ascii_case("bootwright") || is_stub(&context.esp, &config)?;
+        if !ours && context.esp.exists(&config) {
             names.push(config);
         }
     }

@@ -1,13 +1,8 @@
 //! The base system: Debian 13 from packages, as one layer.
 
-use std::{
-    fs::File,
-    io::{BufRead as _, BufReader},
-    path::Path,
-    process::Stdio,
-};
+use std::{fs::File, io::BufReader, path::Path};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -15,13 +10,11 @@ use super::{
     entry::IMAGE_TIME,
     layer::{Layer, LayerSink},
     oci::kernel_version_in,
+    packages::{SUITE, mmdebstrap},
     writer::oci_architecture,
 };
-use crate::{host, packages::apt};
-
 const ESSENTIAL_HOOK: &str = include_str!("scripts/essential.sh");
 const CUSTOMIZE_HOOK: &str = include_str!("scripts/customize.sh");
-const SUITE: &str = "trixie";
 
 /// Files of packages that a test image does without: they double its size.
 const EXCLUDED: [&str; 18] = [
@@ -82,51 +75,19 @@ pub(super) fn base(packages: &[String], cache: &Cache) -> Result<Base> {
 fn build(packages: &[String], key: &str, cache: &Cache) -> Result<Base> {
     let folder = tempfile::Builder::new().prefix(".base-").tempdir_in(cache.dir())?;
     let tar = folder.path().join("base.tar");
-    mmdebstrap(packages, &tar, cache)?;
+    install(packages, &tar, cache)?;
     cache.say("packing the base layer");
     let (layer, kernel) = repack(&tar, cache)?;
     Ok(Base { key: key.to_owned(), layer, kernel })
 }
 
-/// Runs mmdebstrap, passing its messages on as progress.
-fn mmdebstrap(packages: &[String], tar: &Path, cache: &Cache) -> Result<()> {
-    ensure!(host::find_program("mmdebstrap").is_some(), "mmdebstrap is not installed; run the set-up first");
-    let mut command = host::privileged("env");
-    // Through `env`, because sudo would drop the variable.
-    command.arg(format!("SOURCE_DATE_EPOCH={IMAGE_TIME}")).arg("mmdebstrap");
-    command.args(["--variant=essential", "--format=tar", "--aptopt=Apt::Install-Recommends \"false\""]);
-    command.arg(format!("--architectures={}", oci_architecture()));
-    command.args(apt::archive_keys(SUITE).iter().map(|key| format!("--keyring={}", key.display())));
-    command.args(EXCLUDED.iter().map(|path| format!("--dpkgopt=path-exclude={path}")));
-    command.arg(format!("--include={}", packages.join(",")));
-    command.arg(format!("--essential-hook={ESSENTIAL_HOOK}"));
-    command.arg(format!("--customize-hook={CUSTOMIZE_HOOK}"));
-    command.arg(SUITE).arg(tar).args(sources()?);
+fn install(packages: &[String], tar: &Path, cache: &Cache) -> Result<()> {
+    let mut options = vec!["--variant=essential".to_owned(), "--format=tar".to_owned()];
+    options.extend(EXCLUDED.iter().map(|path| format!("--dpkgopt=path-exclude={path}")));
+    options.push(format!("--essential-hook={ESSENTIAL_HOOK}"));
+    options.push(format!("--customize-hook={CUSTOMIZE_HOOK}"));
     cache.say(&format!("installing Debian {SUITE} with {} packages", packages.len()));
-    let mut child =
-        command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().context("cannot start mmdebstrap")?;
-    let mut said = Vec::new();
-    for line in child.stderr.take().map(BufReader::new).into_iter().flat_map(BufReader::lines) {
-        let line = line?;
-        // The lines about hooks show the start of a script.
-        if let Some(step) = line.strip_prefix("I: ").filter(|step| !step.starts_with("running --")) {
-            cache.say(step);
-        }
-        said.push(line);
-    }
-    if !child.wait()?.success() {
-        bail!("mmdebstrap could not compose Debian {SUITE}:\n{}", host::tail(said.join("\n").as_bytes(), 30));
-    }
-    Ok(())
-}
-
-/// The package sources, from the mirrors that the machine itself uses.
-fn sources() -> Result<Vec<String>> {
-    let mirror = apt::debian_mirror()?;
-    let mut sources =
-        vec![format!("deb {mirror} {SUITE} main"), format!("deb {mirror} {SUITE}-updates main")];
-    sources.extend(apt::security_mirror().map(|uri| format!("deb {uri} {SUITE}-security main")));
-    Ok(sources)
+    mmdebstrap(&options, packages, tar, cache)
 }
 
 /// Copies mmdebstrap's tar into a layer, and finds the version of the kernel in it. mmdebstrap has sorted

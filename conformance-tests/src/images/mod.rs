@@ -23,6 +23,7 @@ mod entry;
 mod initramfs;
 mod layer;
 mod oci;
+mod packages;
 mod writer;
 
 pub use cache::{Blob, BlobStore, Cache};
@@ -31,4 +32,5 @@ pub use derive::{Edits, derive};
 pub use entry::{Content, Entry, EntryKind, IMAGE_TIME};
 pub use layer::{Layer, LayerSink, write_layer, write_tar};
 pub use oci::OciImage;
+pub use packages::unpacked;
 pub use writer::OciLayoutWriter;

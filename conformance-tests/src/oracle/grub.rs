@@ -8,7 +8,11 @@ use std::{collections::BTreeMap, path::PathBuf};
 use anyhow::{Context as _, Result, bail, ensure};
 use memchr::memmem;
 
-use super::{Disk, Loader, MenuEntry, entry::on_partition, firmware};
+use super::{
+    Disk, Loader, MenuEntry,
+    entry::{on_partition, read_file},
+    firmware,
+};
 
 /// Every GRUB program says this when its own configuration is missing (grub-core/normal/main.c).
 const MARKER: &[u8] = b"grub";
@@ -21,10 +25,26 @@ inventory::submit! {
     Loader {
         name: "GRUB",
         recognises: |program| memmem::find(program, b".linux").is_none() && memmem::find(program, MARKER).is_some(),
-        menu: |disk, _| Ok(Shell::run(disk, false)?.menu()),
+        menu: |disk, program| {
+            behind_shim(disk, program)?;
+            Ok(Shell::run(disk, false)?.menu())
+        },
         started: |disk, _| Shell::run(disk, true).map(drop),
         add_foreign: |disk| add_foreign(disk).map(Some),
     }
+}
+
+/// shim names the program that it starts, which has to lie beside it; all else is started by the firmware.
+fn behind_shim(disk: &Disk, program: &str) -> Result<()> {
+    let file = on_partition(&disk.esp, program);
+    let wide: Vec<u8> = "grubx64.efi".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let is_shim = read_file(&file).is_some_and(|bytes| memmem::find(&bytes, &wide).is_some());
+    let grub = read_file(&file.with_file_name("grubx64.efi"));
+    ensure!(
+        !is_shim || grub.is_some_and(|bytes| memmem::find(&bytes, MARKER).is_some()),
+        "no grubx64.efi lies beside {program}, which is shim"
+    );
+    Ok(())
 }
 
 /// One `menuentry`.

@@ -30,6 +30,12 @@ const KNOWN: [(&str, &str); 3] = [
     ("/usr/share/edk2/ovmf/OVMF_CODE.secboot.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd"),
 ];
 
+/// The same with a store in which Microsoft's keys are enrolled.
+const ENROLLED: [(&str, &str); 2] = [
+    ("/usr/share/OVMF/OVMF_CODE_4M.ms.fd", "/usr/share/OVMF/OVMF_VARS_4M.ms.fd"),
+    ("/usr/share/edk2/ovmf/OVMF_CODE.secboot.fd", "/usr/share/edk2/ovmf/OVMF_VARS.secboot.fd"),
+];
+
 const GLOBAL: [u8; 16] = guid(0x8be4_df61, 0x93ca, 0x11d2, *b"\xaa\x0d\x00\xe0\x98\x03\x2b\x8c");
 const DATABASE: [u8; 16] = guid(0xd719_b2cb, 0x3d3a, 0x4596, *b"\xa3\xbc\xda\xd0\x0e\x67\x65\x6f");
 const ENABLE: [u8; 16] = guid(0xf0a3_0bc7, 0xaf08, 0x4556, *b"\x99\xc4\x00\x10\x09\xc9\x3a\x44");
@@ -122,6 +128,16 @@ impl SigningKey {
         fs::write(&vars, store.bytes)?;
         Ok(Firmware { code: code.into(), vars })
     }
+}
+
+/// Firmware with the keys of real machines, by which the shim of a distribution is signed.
+///
+/// # Errors
+/// When the distribution has none.
+pub fn microsoft_s_keys() -> Result<Firmware> {
+    let known = ENROLLED.iter().find(|(code, vars)| Path::new(code).exists() && Path::new(vars).exists());
+    let (code, vars) = known.context("no firmware with Microsoft's keys; install ovmf or edk2-ovmf")?;
+    Ok(Firmware { code: code.into(), vars: vars.into() })
 }
 
 /// `EFI_SIGNATURE_LIST` with one certificate.

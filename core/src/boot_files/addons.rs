@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{place, place_blob};
 use crate::{
-    efi::{EfiVariables, GLOBAL_VENDOR},
+    efi::{EfiVariables, secure_boot},
     error::{Error, IoContext, Result},
     fs::{ReplaceStyle, Root},
     model::{Addon, Blob, Digest, KernelCmdline},
@@ -215,7 +215,7 @@ pub fn addon_digests(root: &Root, uki: &str) -> Result<Vec<(String, Option<Diges
 }
 
 fn refuse_under_secure_boot(efi: &dyn EfiVariables) -> Result<()> {
-    if efi.read(GLOBAL_VENDOR, "SecureBoot")?.as_deref() != Some(&[1]) {
+    if !secure_boot(efi)? {
         return Ok(());
     }
     Err(Error::unsupported("kernel arguments cannot be added to a sealed UKI while Secure Boot is on")
@@ -241,7 +241,7 @@ fn check_names(set: &[(String, Content)]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::efi::{AbsentVariables, MemoryVariables};
+    use crate::efi::{AbsentVariables, GLOBAL_VENDOR, MemoryVariables};
 
     fn addon(name: &str) -> Addon {
         let sha256 = Digest::from_sha256([0; 32]);

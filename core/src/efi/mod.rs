@@ -18,6 +18,14 @@ pub const GLOBAL_VENDOR: &str = "8be4df61-93ca-11d2-aa0d-00e098032b8c";
 /// Vendor GUID of the boot loader interface (systemd, "The Boot Loader Interface").
 pub const LOADER_VENDOR: &str = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
 
+/// Whether the firmware checks the signatures of what it starts (UEFI specification, section 3.3, `SecureBoot`).
+///
+/// # Errors
+/// As reading the variable fails.
+pub fn secure_boot(efi: &dyn EfiVariables) -> Result<bool> {
+    Ok(efi.read(GLOBAL_VENDOR, "SecureBoot")?.as_deref() == Some(&[1]))
+}
+
 /// Variables of one machine's firmware.
 ///
 /// Names are without their vendor suffix; values are without the four bytes of attributes.

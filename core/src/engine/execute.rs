@@ -68,7 +68,7 @@ impl<'a> Run<'a> {
             Step::Finalize(target) => self.finalize(target).await,
             Step::InstallLoader(target) => self.install_loader(target).await,
             Step::UpdateLoader(target) => match self.install_loader(target).await {
-                Err(error) if error.kind() == ErrorKind::NotFound => {
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Unsupported) => {
                     tracing::warn!(%error, "the loader stays as it is");
                     Ok(())
                 }

@@ -1,0 +1,91 @@
+//! Debian packages by way of mmdebstrap: whole systems, and trees whose programs or files tests use.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use super::{
+    cache::{Cache, Key},
+    entry::IMAGE_TIME,
+    writer::oci_architecture,
+};
+use crate::{host, packages::apt};
+
+/// The release of all images.
+pub(super) const SUITE: &str = "trixie";
+
+/// Unpacks packages with what they depend on, without setting them up: most programs run there with `chroot`, and files of packages that no
+/// image has can be taken. Returns the folder, which is kept in the cache.
+///
+/// # Errors
+/// When mmdebstrap is missing or does not succeed, or when this process neither is root nor may use `sudo -n`.
+pub fn unpacked(packages: &[&str], cache: &Cache) -> Result<PathBuf> {
+    let key = packages.iter().fold(Key::default().add(SUITE).add(oci_architecture()), Key::add).short();
+    let name = format!("packages-{key}");
+    let folder = cache.dir().join(&name);
+    let _lock = cache.lock(&name)?;
+    if folder.exists() {
+        return Ok(folder);
+    }
+    let scratch = tempfile::Builder::new().prefix(".packages-").tempdir_in(cache.dir())?;
+    let tree = scratch.path().join("tree");
+    // The links from `/lib` to `/usr/lib` and so on are in that package.
+    let packages: Vec<_> = packages.iter().copied().chain(["base-files"]).collect();
+    cache.say(&format!("unpacking {}", packages.join(", ")));
+    mmdebstrap(&["--variant=extract".to_owned(), "--format=directory".to_owned()], &packages, &tree, cache)?;
+    std::fs::rename(&tree, &folder)?;
+    Ok(folder)
+}
+
+/// Runs mmdebstrap into `target`, passing its messages on as progress.
+pub(super) fn mmdebstrap<S: AsRef<str>>(
+    options: &[String],
+    packages: &[S],
+    target: &Path,
+    cache: &Cache,
+) -> Result<()> {
+    ensure!(host::find_program("mmdebstrap").is_some(), "mmdebstrap is not installed; run the set-up first");
+    let mut command = host::privileged("env");
+    // Through `env`, because sudo would drop the variable.
+    command.arg(format!("SOURCE_DATE_EPOCH={IMAGE_TIME}")).arg("mmdebstrap").args(options);
+    command.arg("--aptopt=Apt::Install-Recommends \"false\"");
+    command.arg(format!("--architectures={}", oci_architecture()));
+    command.args(apt::archive_keys(SUITE).iter().map(|key| format!("--keyring={}", key.display())));
+    let packages: Vec<&str> = packages.iter().map(AsRef::as_ref).collect();
+    command.arg(format!("--include={}", packages.join(","))).arg(SUITE).arg(target).args(sources()?);
+    watch(&mut command, cache)
+}
+
+fn watch(command: &mut Command, cache: &Cache) -> Result<()> {
+    let mut child =
+        command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().context("cannot start mmdebstrap")?;
+    let mut said = Vec::new();
+    for line in child.stderr.take().map(BufReader::new).into_iter().flat_map(BufReader::lines) {
+        let line = line?;
+        // The lines about hooks show the start of a script.
+        if let Some(step) = line.strip_prefix("I: ").filter(|step| !step.starts_with("running --")) {
+            cache.say(step);
+        }
+        said.push(line);
+    }
+    if !child.wait()?.success() {
+        bail!(
+            "mmdebstrap could not take packages of Debian {SUITE}:\n{}",
+            host::tail(said.join("\n").as_bytes(), 30)
+        );
+    }
+    Ok(())
+}
+
+/// The package sources, from the mirrors that the machine itself uses.
+fn sources() -> Result<Vec<String>> {
+    let mirror = apt::debian_mirror()?;
+    let mut sources =
+        vec![format!("deb {mirror} {SUITE} main"), format!("deb {mirror} {SUITE}-updates main")];
+    sources.extend(apt::security_mirror().map(|uri| format!("deb {uri} {SUITE}-security main")));
+    Ok(sources)
+}
