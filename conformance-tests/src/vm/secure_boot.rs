@@ -130,6 +130,18 @@ impl SigningKey {
     }
 }
 
+/// An EFI program without the signatures that it has.
+///
+/// # Errors
+/// When sbattach cannot be started, or the file cannot be read back.
+pub fn unsigned(program: &[u8]) -> Result<Vec<u8>> {
+    let file = tempfile::NamedTempFile::new()?;
+    fs::write(file.path(), program)?;
+    // It fails where there is no signature.
+    drop(host::command("sbattach").arg("--remove").arg(file.path()).output().context("start sbattach")?);
+    Ok(fs::read(file.path())?)
+}
+
 /// Firmware with the keys of real machines, by which the shim of a distribution is signed.
 ///
 /// # Errors
