@@ -1,6 +1,6 @@
 //! What core itself remembers on the physical root, below `bootwright/`: records, the staged deployment, the journal, the lock.
 
-use std::os::fd::OwnedFd;
+use std::{os::fd::OwnedFd, sync::OnceLock};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -68,7 +68,9 @@ pub struct StagedRecord {
 /// Files of core on the physical root. Each is replaced wholly or not at all.
 #[derive(Debug, Clone)]
 pub struct StateStore {
-    root: Root,
+    sysroot: Root,
+    /// The folder, once it was found or made: it is opened once, not for each file.
+    folder: OnceLock<Root>,
 }
 
 /// Held while a command changes the system; released when dropped, also by a crash.
@@ -80,7 +82,29 @@ pub struct Lock {
 impl StateStore {
     /// The records below this physical root. Reads nothing yet.
     pub fn new(sysroot: Root) -> Self {
-        Self { root: sysroot }
+        Self { sysroot, folder: OnceLock::new() }
+    }
+
+    /// The folder; `None` before the first change on a system that Bootwright did not install.
+    fn folder(&self) -> Result<Option<&Root>> {
+        if let Some(folder) = self.folder.get() {
+            return Ok(Some(folder));
+        }
+        match self.sysroot.sub(FOLDER) {
+            Ok(folder) => Ok(Some(self.folder.get_or_init(|| folder))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn made(&self) -> Result<&Root> {
+        match self.folder()? {
+            Some(folder) => Ok(folder),
+            None => {
+                let folder = self.sysroot.make_sub(FOLDER)?;
+                Ok(self.folder.get_or_init(|| folder))
+            }
+        }
     }
 
     /// Takes the lock, or returns `None` if another command has it. Does not wait.
@@ -88,18 +112,16 @@ impl StateStore {
     /// # Errors
     /// `Permission`, `Io` and the like if the lock's file cannot be opened.
     pub fn try_lock(&self) -> Result<Option<Lock>> {
-        self.root.create_dir_all(FOLDER)?;
-        let path = path(LOCK);
+        let folder = self.made()?;
         let mut options = cap_std::fs::OpenOptions::new();
-        let file = self
-            .root
+        let file = folder
             .dir()
-            .open_with(&path, options.write(true).create(true))
-            .context_io(|| format!("open {}", self.root.show(&path)))?;
+            .open_with(LOCK, options.write(true).create(true))
+            .context_io(|| format!("open {}", folder.show(LOCK)))?;
         match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Some(Lock { _file: file.into_std().into() })),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-            Err(errno) => Err(Error::io(format!("lock {}", self.root.show(&path)), errno.into())),
+            Err(errno) => Err(Error::io(format!("lock {}", folder.show(LOCK)), errno.into())),
         }
     }
 
@@ -155,10 +177,11 @@ impl StateStore {
 
     /// Removes records of deployments for which `exists` says no.
     pub fn prune_records(&self, exists: impl Fn(&DeploymentId) -> bool) -> Result<()> {
-        for file in self.root.list(&path(RECORDS))? {
+        let Some(folder) = self.folder()? else { return Ok(()) };
+        for file in folder.list(RECORDS)? {
             let id = file.strip_suffix(".json").and_then(|stem| DeploymentId::new(stem).ok());
             if id.is_some_and(|id| !exists(&id)) {
-                self.root.remove_file(&path(&format!("{RECORDS}/{file}")))?;
+                folder.remove_file(&format!("{RECORDS}/{file}"))?;
             }
         }
         Ok(())
@@ -166,16 +189,18 @@ impl StateStore {
 
     /// Removes what a command left that was stopped while it wrote here. To be called under the lock.
     pub fn remove_temporaries(&self) -> Result<()> {
-        for folder in [FOLDER.to_owned(), path(RECORDS)] {
-            for name in self.root.list(&folder)?.iter().filter(|name| name.starts_with(TEMPORARY_PREFIX)) {
-                self.root.remove_file(&format!("{folder}/{name}"))?;
+        let Some(folder) = self.folder()? else { return Ok(()) };
+        for within in [".", RECORDS] {
+            for name in folder.list(within)?.iter().filter(|name| name.starts_with(TEMPORARY_PREFIX)) {
+                folder.remove_file(&format!("{within}/{name}"))?;
             }
         }
         Ok(())
     }
 
     fn load<T: DeserializeOwned>(&self, file: &str) -> Result<Option<T>> {
-        self.root.read_json(&path(file)).map_err(|error| match error.kind() {
+        let Some(folder) = self.folder()? else { return Ok(None) };
+        folder.read_json(file).map_err(|error| match error.kind() {
             ErrorKind::Integrity => {
                 error.with_hint("move it away; `bootwright status` then shows what is left")
             }
@@ -186,26 +211,23 @@ impl StateStore {
     fn store<T: Serialize + ?Sized>(&self, file: &str, value: &T) -> Result<()> {
         let json = serde_json::to_vec_pretty(value)
             .map_err(|source| Error::internal(format!("write {file} as JSON")).with_source(source))?;
-        self.root.replace(&path(file), &json, ReplaceStyle::Durable)
+        self.made()?.replace(file, &json, ReplaceStyle::Durable)
     }
 
     fn store_or_remove<T: Serialize + ?Sized>(&self, file: &str, value: Option<&T>) -> Result<()> {
         match value {
             Some(value) => self.store(file, value),
-            None => self.remove_durably(&path(file)),
+            None => self.remove_durably(file),
         }
     }
 
-    fn remove_durably(&self, path: &str) -> Result<()> {
-        if self.root.remove_file(path)? {
-            self.root.sync_folder(FOLDER)?;
+    fn remove_durably(&self, file: &str) -> Result<()> {
+        let Some(folder) = self.folder()? else { return Ok(()) };
+        if folder.remove_file(file)? {
+            folder.sync_folder(".")?;
         }
         Ok(())
     }
-}
-
-fn path(file: &str) -> String {
-    format!("{FOLDER}/{file}")
 }
 
 fn record_file(id: &DeploymentId) -> String {

@@ -172,7 +172,7 @@ impl Root {
 
     /// Writes `content` to a temporary file beside `path` and syncs it; returns its path.
     pub fn write_temporary(&self, path: &str, content: &[u8]) -> Result<String> {
-        let (temporary, _) = self.copy_to_temporary(path, &mut &*content)?;
+        let (temporary, ()) = self.make_temporary(path, &mut |file| file.write_all(content))?;
         Ok(temporary)
     }
 
@@ -181,24 +181,38 @@ impl Root {
     /// # Errors
     /// As the system says; the temporary file is removed again then.
     pub fn copy_to_temporary(&self, path: &str, reader: &mut dyn Read) -> Result<(String, Digest)> {
+        let (temporary, (digest, _)) = self.make_temporary(path, &mut |file| hash_into(reader, file))?;
+        Ok((temporary, digest))
+    }
+
+    /// Makes a temporary file beside `path`, filled by `fill`, and syncs it; removes it again if that fails.
+    fn make_temporary<T>(
+        &self,
+        path: &str,
+        fill: &mut dyn FnMut(&mut cap_std::fs::File) -> std::io::Result<T>,
+    ) -> Result<(String, T)> {
         let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
         self.create_dir_all(folder)?;
         let temporary = join(folder, &format!("{TEMPORARY_PREFIX}{name}"));
         self.faults.before(&format!("write {}", self.show(&temporary)))?;
-        let copied = self.copy_and_sync(&temporary, reader);
-        if copied.is_err() {
+        let made = self.fill_and_sync(&temporary, fill);
+        if made.is_err() {
             let _ = self.dir.remove_file(&temporary);
         }
-        Ok((temporary, copied.context_io(|| format!("write {}", self.show(path)))?))
+        Ok((temporary, made.context_io(|| format!("write {}", self.show(path)))?))
     }
 
-    fn copy_and_sync(&self, path: &str, reader: &mut dyn Read) -> std::io::Result<Digest> {
+    fn fill_and_sync<T>(
+        &self,
+        path: &str,
+        fill: &mut dyn FnMut(&mut cap_std::fs::File) -> std::io::Result<T>,
+    ) -> std::io::Result<T> {
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true);
         let mut file = self.again(|| self.dir.open_with(path, &options))?;
-        let (digest, _) = hash_into(reader, &mut file)?;
+        let filled = fill(&mut file)?;
         file.sync_all()?;
-        Ok(digest)
+        Ok(filled)
     }
 
     /// Renames `from` over `to`: the switch.
