@@ -196,6 +196,13 @@ fn grub_behind_shim_starts_a_signed_kernel_and_no_other() -> Result<()> {
     case("grub2", KernelFormat::Split)
 }
 
+/// spec: BW-419, BW-640, BW-641
+#[test]
+#[ignore = "boots a virtual machine; `cargo xtask test` runs it"]
+fn grub_behind_shim_starts_a_signed_uki_and_no_other() -> Result<()> {
+    case("grub2", KernelFormat::Unified)
+}
+
 /// Debian's own chain, with nothing signed by us, on firmware as machines have it.
 ///
 /// spec: BW-419, BW-641
