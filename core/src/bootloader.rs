@@ -93,6 +93,15 @@ pub trait Bootloader: Debug + Send + Sync {
     /// - With effect `None`: the old plan is in force. With effect `Committed`: the new one.
     async fn commit(&self, staged: Staged) -> Result<()>;
 
+    /// Removes what a stopped call has half-written: nothing that an entry needs.
+    ///
+    /// # Behaviour
+    /// - Runs under the lock, in every command that changes something, before anything else is written to the boot file systems: on
+    ///   FAT, a half-written file may lay claim to clusters that the table calls free, and that the next file would be given
+    ///   ([`remove_temporaries`](crate::boot_files::remove_temporaries)).
+    /// - Repeatable.
+    async fn remove_unfinished(&self) -> Result<()>;
+
     /// Removes our entries of deployments that are not in `keep`, entries that a newer one of the same deployment
     /// supersedes, and files that no remaining entry needs.
     ///

@@ -131,6 +131,10 @@ impl Bootloader for Grub2 {
         commit::commit(&self.context, &token)
     }
 
+    async fn remove_unfinished(&self) -> Result<()> {
+        sweep::remove_unfinished(&self.context).map(drop)
+    }
+
     async fn sweep(&self, keep: &BTreeSet<DeploymentId>) -> Result<Removed> {
         sweep::sweep(&self.context, keep)
     }

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bootwright_core::{
     Error, Result,
-    boot_files::remove_temporaries,
+    boot_files::{remove_folder, remove_temporaries},
     context::BootContext,
-    fs::{ReplaceStyle, Root},
+    fs::{ReplaceStyle, Root, TEMPORARY_PREFIX},
     model::{BootPlan, DeploymentId, Removed},
 };
 
@@ -28,7 +28,7 @@ pub fn sweep(context: &BootContext, keep: &BTreeSet<DeploymentId>) -> Result<Rem
         return Err(Error::invalid("refusing to remove every boot entry: nothing was named to be kept"));
     }
     let menu = Menu::load(&context.esp)?;
-    let mut removed = Removed::default();
+    let mut removed = Removed { bytes: remove_unfinished(context)?, ..Removed::default() };
     // A damaged record does not say what all the files are for.
     if menu.damaged {
         return Ok(removed);
@@ -47,10 +47,14 @@ pub fn sweep(context: &BootContext, keep: &BTreeSet<DeploymentId>) -> Result<Rem
             sweep_store(context, root, place, &staying, &mut removed)?;
         }
     }
-    for folder in [FOLDER, "EFI/BOOT"] {
-        removed.bytes += remove_temporaries(&context.esp, folder)?;
-    }
     Ok(removed)
+}
+
+/// Removes temporary files, on each file system that has files of ours. Returns how many bytes they had.
+pub fn remove_unfinished(context: &BootContext) -> Result<u64> {
+    let stores = Place::ALL.into_iter().filter_map(|place| Some((place.root(context)?, place.store())));
+    let own = [FOLDER, "EFI/BOOT"].map(|folder| (&context.esp, folder.to_owned()));
+    stores.chain(own).map(|(root, folder)| remove_temporaries(root, &folder)).sum()
 }
 
 /// Forgets the counters of entries that are gone.
@@ -105,15 +109,12 @@ fn sweep_store(
     for name in unneeded(context, root, place, staying)? {
         let folder = format!("{store}/{name}");
         removed.bytes += bytes_in(root, &folder)?;
-        if root.dir().is_dir(&folder) {
-            root.remove_dir_all(&folder)?
+        let gone = if root.dir().is_dir(&folder) {
+            remove_folder(root, &folder)?
         } else {
             root.remove_file(&folder)?
         };
-        removed.items.push(folder);
-    }
-    for name in root.list(&store)?.into_iter().filter(|name| !is_marker(name)) {
-        removed.bytes += remove_temporaries(root, &format!("{store}/{name}"))?;
+        removed.items.extend(gone.then_some(folder));
     }
     Ok(())
 }
@@ -133,7 +134,8 @@ fn unneeded(
         here.flat_map(|entry| entry.program.paths()).any(|path| path.starts_with(&folder))
             || by_hand.contains(name.as_str())
     };
-    Ok(root.list(&store)?.into_iter().filter(|name| !is_marker(name) && !needed(name)).collect())
+    let spared = |name: &String| is_marker(name) || name.starts_with(TEMPORARY_PREFIX) || needed(name);
+    Ok(root.list(&store)?.into_iter().filter(|name| !spared(name)).collect())
 }
 
 fn bytes_in(root: &Root, folder: &str) -> Result<u64> {

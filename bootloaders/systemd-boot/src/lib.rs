@@ -134,6 +134,10 @@ impl Bootloader for SystemdBoot {
         commit::commit(&self.context, &token)
     }
 
+    async fn remove_unfinished(&self) -> Result<()> {
+        sweep::remove_unfinished(&self.context).map(drop)
+    }
+
     async fn sweep(&self, keep: &BTreeSet<DeploymentId>) -> Result<Removed> {
         sweep::sweep(&self.context, keep)
     }

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use bootwright_core::{
     Error, Result,
     bls::Entry,
-    boot_files::remove_temporaries,
+    boot_files::{remove_folder, remove_temporaries},
     context::BootContext,
-    fs::Root,
+    fs::{Root, TEMPORARY_PREFIX},
     model::{BootPlan, DeploymentId, Removed},
 };
 
@@ -28,20 +28,22 @@ pub fn sweep(context: &BootContext, keep: &BTreeSet<DeploymentId>) -> Result<Rem
     }
     let root = boot_root(context);
     let menu = Menu::load(root)?;
-    let mut removed = Removed::default();
+    let mut removed = Removed { bytes: remove_unfinished(context)?, ..Removed::default() };
     for found in leaving(&menu, keep) {
         remove_entry(root, found, &mut removed)?;
     }
-    removed.bytes += remove_temporaries(root, ENTRIES)?;
     if let Some(default) = menu.default_entry().filter(|_| !removed.items.is_empty()) {
         root.sync_path(&default.path())?;
     }
     sweep_store(root, &mut removed)?;
-    // What a stopped `install` left.
-    for folder in ["loader", "EFI/systemd", "EFI/BOOT"] {
-        removed.bytes += remove_temporaries(&context.esp, folder)?;
-    }
     Ok(removed)
+}
+
+/// Removes temporary files; those of the loader's own programs are on the ESP in any case. Returns how many bytes they had.
+pub fn remove_unfinished(context: &BootContext) -> Result<u64> {
+    let (root, esp) = (boot_root(context), &context.esp);
+    let folders = [(root, ENTRIES), (root, STORE), (esp, "loader"), (esp, "EFI/systemd"), (esp, "EFI/BOOT")];
+    folders.into_iter().map(|(root, folder)| remove_temporaries(root, folder)).sum()
 }
 
 /// Bytes of the files that a sweep would remove, but for those that `plan` needs again.
@@ -74,18 +76,17 @@ fn sweep_store(root: &Root, removed: &mut Removed) -> Result<()> {
     let needed = needed_folders(root, &BTreeSet::new())?;
     for folder in unneeded(root, &needed)? {
         removed.bytes += bytes_below(root, &folder)?;
-        root.remove_dir_all(&folder)?;
-        removed.items.push(folder);
-    }
-    for name in root.list(STORE)? {
-        removed.bytes += remove_temporaries(root, &format!("{STORE}/{name}"))?;
+        if remove_folder(root, &folder)? {
+            removed.items.push(folder);
+        }
     }
     Ok(())
 }
 
 /// Folders of ours that are not in `needed`.
 fn unneeded(root: &Root, needed: &BTreeSet<String>) -> Result<Vec<String>> {
-    let folders = root.list(STORE)?.into_iter().map(|name| format!("{STORE}/{name}"));
+    let names = root.list(STORE)?.into_iter().filter(|name| !name.starts_with(TEMPORARY_PREFIX));
+    let folders = names.map(|name| format!("{STORE}/{name}"));
     Ok(folders.filter(|folder| !needed.contains(&folder.to_ascii_lowercase())).collect())
 }
 

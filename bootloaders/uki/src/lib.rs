@@ -126,6 +126,10 @@ impl Bootloader for FirmwareUki {
         commit::commit(&self.context, &token)
     }
 
+    async fn remove_unfinished(&self) -> Result<()> {
+        sweep::remove_unfinished(&self.context.esp).map(drop)
+    }
+
     async fn sweep(&self, keep: &BTreeSet<DeploymentId>) -> Result<Removed> {
         sweep::sweep(&self.context, keep)
     }

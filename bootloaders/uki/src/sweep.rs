@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bootwright_core::{
     Error, Result,
-    boot_files::{addon_folder, remove_temporaries},
+    boot_files::{addon_folder, remove_folder, remove_temporaries},
     context::BootContext,
     fs::Root,
     model::{DeploymentId, Removed},
@@ -26,7 +26,7 @@ pub fn sweep(context: &BootContext, keep: &BTreeSet<DeploymentId>) -> Result<Rem
     if keep.is_empty() {
         return Err(Error::invalid("refusing to remove every boot entry: nothing was named to be kept"));
     }
-    let mut removed = Removed::default();
+    let mut removed = Removed { bytes: remove_unfinished(&context.esp)?, ..Removed::default() };
     let seen = Seen::load(context)?;
     if seen.firmware.is_some() {
         sweep_options(context, &staying(&context.esp, &seen, keep), &mut removed)?;
@@ -100,12 +100,14 @@ fn sweep_files(esp: &Root, needed: &BTreeSet<UkiName>, removed: &mut Removed) ->
         esp.remove_file(&path)?;
         removed.items.push(path);
     }
-    sweep_addons(esp, needed, removed)?;
+    sweep_addons(esp, needed, removed)
+}
+
+/// Removes temporary files. Returns how many bytes they had.
+pub fn remove_unfinished(esp: &Root) -> Result<u64> {
     let copies = removable_path();
-    for folder in [FOLDER, NOTES_FOLDER, copies.rsplit_once('/').map_or("", |(folder, _)| folder)] {
-        removed.bytes += remove_temporaries(esp, folder)?;
-    }
-    Ok(())
+    let folders = [FOLDER, NOTES_FOLDER, copies.rsplit_once('/').map_or("", |(folder, _)| folder)];
+    folders.into_iter().map(|folder| remove_temporaries(esp, folder)).sum()
 }
 
 /// Addon folders of ours whose UKI is not needed; also those that a stopped staging left without one.
@@ -115,8 +117,7 @@ fn sweep_addons(esp: &Root, needed: &BTreeSet<UkiName>, removed: &mut Removed) -
         let path = format!("{FOLDER}/{file}");
         let ours = file.strip_suffix(".extra.d").and_then(UkiName::parse_file).is_some();
         if ours && !keep.contains(&path) {
-            esp.remove_dir_all(&path)?;
-            removed.items.push(path);
+            removed.items.extend(remove_folder(esp, &path)?.then_some(path));
         }
     }
     Ok(())

@@ -15,6 +15,9 @@ use rustix::mount::MountFlags;
 
 use super::{mount::Mount, tool::tool};
 
+/// Only root reads it; and what a power cut has damaged, half-written files, is removed, where the kernel would by default turn read-only.
+pub const FAT_OPTIONS: &str = "umask=0077,errors=continue";
+
 /// Room that FAT32 needs for itself, in bytes, for a partition of `size` bytes: two tables of four bytes for each cluster
 /// of at least 512 bytes, and reserved sectors.
 fn overhead(size: u64) -> u64 {
@@ -44,7 +47,7 @@ impl EspMount {
     /// As mounting fails; `NotFound` if the kernel has no FAT and mtools is not installed either.
     pub fn new(device: &Path, at: &Path, size: u64) -> Result<Self> {
         let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-        match Mount::new(device, at, "vfat", flags, "umask=0077") {
+        match Mount::new(device, at, "vfat", flags, FAT_OPTIONS) {
             Ok(mount) => Ok(Self::Kernel(mount)),
             Err(error) if error.kind() == bootwright_core::ErrorKind::Unsupported => {
                 super::tool::require(&["mcopy"])?;

@@ -14,6 +14,7 @@ use rustix::mount::MountFlags;
 use super::Access;
 use crate::disk::{
     Guid,
+    fat::FAT_OPTIONS,
     identify::{self, Located},
     layout::{ESP_TYPE, XBOOTLDR_TYPE},
     mount::{Mount, device_number, mount_of},
@@ -103,7 +104,7 @@ pub fn mount(node: &Path, at: &Path, access: Access) -> Result<Mount> {
 
 fn mount_once(node: &Path, at: &Path, flags: MountFlags) -> Result<Mount> {
     let flags = flags | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    let fat = Mount::new(node, at, "vfat", flags, "umask=0077");
+    let fat = Mount::new(node, at, "vfat", flags, FAT_OPTIONS);
     // An extended boot loader partition may have any file system that its loader reads.
     match fat {
         Err(error) if error.kind() != ErrorKind::Busy => {

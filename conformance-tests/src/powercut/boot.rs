@@ -24,6 +24,24 @@ pub fn boot(life: &Life, state: &Bootable) -> Result<()> {
     let builder = Vm::builder("power-cut").disk(Disk::raw(state.disk.path()));
     let builder = builder.vars(Vars::CopyOf(variables.path().to_owned()));
     let mut guest = Guest::attach(builder.folder(IMAGES_LABEL, life.site.folder()).start()?)?;
+    let used = use_it(&mut guest, state);
+    if let Err(error) = used {
+        let said = guest
+            .sh("dmesg | grep -i -e fat -e ext4 -e xfs -e btrfs | tail -n 20 || true")
+            .unwrap_or_default();
+        return Err(error.context(format!("the kernel said:\n{said}")));
+    }
+    println!(
+        "{:6.1} s  {}: {} came up and works: {}",
+        start.elapsed().as_secs_f32(),
+        state.verb.name(),
+        state.version,
+        state.name
+    );
+    Ok(())
+}
+
+fn use_it(guest: &mut Guest, state: &Bootable) -> Result<()> {
     guest.settle()?;
     let version = guest.version()?;
     ensure!(version == state.version, "{version} came up; the oracle said {}", state.version);
@@ -46,11 +64,6 @@ pub fn boot(life: &Life, state: &Bootable) -> Result<()> {
     if guest.status()?.version("rollback").is_some() {
         guest.sh("bootwright rollback")?;
     }
-    println!(
-        "{:6.1} s  {}: {version} came up and works: {}",
-        start.elapsed().as_secs_f32(),
-        state.verb.name(),
-        state.name
-    );
-    Ok(())
+    // All boot files once more: what was cleaned up must not have taken anything else along.
+    guest.sh("bootwright fsck").map(drop)
 }

@@ -48,6 +48,10 @@ pub struct Findings {
     pub events: (usize, usize),
     /// States that were checked, each different from all others.
     pub states: usize,
+    /// Those in which the kernel would stumble over something on the ESP.
+    pub damaged: usize,
+    /// Whether the first of those is to be booted, whatever was chosen.
+    wants_damaged: bool,
     /// States that were equal to one already checked.
     pub equal: usize,
     /// How many states boot which version by default.
@@ -110,14 +114,13 @@ pub fn check(
         let groups = choose(&life.timeline, &window.events, amount.states, seed);
         let boots = chosen(groups.len(), amount.boots, seed);
         let mut findings = Findings::new(window, &life.timeline);
+        findings.wants_damaged = amount.boots > 0;
         let start = Instant::now();
         // Groups without a new state pass their turn on.
         let mut due = 0;
         for (at, group) in groups.iter().enumerate() {
             due += usize::from(boots.contains(&at));
-            let known = bootable.len();
-            walk.group(window, group, &mut findings, (due > 0).then_some(&mut bootable))?;
-            due -= bootable.len() - known;
+            walk.group(window, group, &mut findings, &mut due, &mut bootable)?;
         }
         walk.finished(window, &mut findings)?;
         findings.took = start.elapsed();
@@ -220,7 +223,8 @@ impl<'a> Walk<'a> {
         window: &Window,
         group: &Group,
         findings: &mut Findings,
-        mut keep: Option<&mut Vec<Bootable>>,
+        due: &mut usize,
+        bootable: &mut Vec<Bootable>,
     ) -> Result<()> {
         self.machine.advance(group.cut)?;
         let root_key = self.machine.patched_key(Part::Root, &self.machine.patch(&group.root));
@@ -235,7 +239,11 @@ impl<'a> Walk<'a> {
             match verdict {
                 Ok(version) => {
                     *findings.booting.entry(version).or_default() += 1;
-                    if let Some(bootable) = keep.take() {
+                    let damaged = !self.esp.damaged().is_empty();
+                    findings.damaged += usize::from(damaged);
+                    let first_damaged = damaged && std::mem::take(&mut findings.wants_damaged);
+                    if *due > 0 || first_damaged {
+                        *due = due.saturating_sub(1);
                         bootable.push(self.bootable(window.verb, group, esp, version, bootable.len())?);
                     }
                 }
@@ -346,6 +354,8 @@ impl Findings {
             verb: window.verb,
             events: (events.len() - flushes, flushes),
             states: 0,
+            damaged: 0,
+            wants_damaged: false,
             equal: 0,
             booting: BTreeMap::new(),
             boots: 0,
@@ -373,10 +383,11 @@ impl Findings {
         let booting: Vec<_> =
             self.booting.iter().map(|(version, count)| format!("{count} {version}")).collect();
         format!(
-            "{:9} {writes:6} writes, {flushes:4} flushes; {:6} states ({}), {:5} more equal to one of them, {:3} failed, {:.0} s",
+            "{:9} {writes:6} writes, {flushes:4} flushes; {:6} states ({}; {} with damage), {:5} more equal to one of them, {:3} failed, {:.0} s",
             self.verb.name(),
             self.states,
             booting.join(", "),
+            self.damaged,
             self.equal,
             self.failed,
             self.took.as_secs_f32()

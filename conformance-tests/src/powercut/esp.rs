@@ -11,7 +11,7 @@ use anyhow::Result;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    fat::{self, Item},
+    fat::{self, Damage, Item},
     log::SECTOR,
     machine::{Key, Machine, Patch},
 };
@@ -23,12 +23,24 @@ pub struct EspFolder {
     /// What each file was made from.
     files: BTreeMap<String, Key>,
     digests: BTreeMap<Key, String>,
+    damaged: Vec<Damaged>,
+}
+
+/// Something that the kernel would stumble over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damaged {
+    /// On the ESP, with slashes.
+    pub path: String,
+    /// Whether it is a folder.
+    pub folder: bool,
+    /// In which way.
+    pub damage: Damage,
 }
 
 impl EspFolder {
     /// An empty one.
     pub fn new(folder: PathBuf) -> Self {
-        Self { folder, files: BTreeMap::new(), digests: BTreeMap::new() }
+        Self { folder, files: BTreeMap::new(), digests: BTreeMap::new(), damaged: Vec::new() }
     }
 
     /// Makes it show the ESP of `machine` with `patch`.
@@ -38,6 +50,9 @@ impl EspFolder {
     pub fn show(&mut self, machine: &Machine<'_>, start: u64, patch: &Patch<'_>) -> Result<()> {
         let read = |offset: u64, buffer: &mut [u8]| read_patched(machine, patch, start + offset, buffer);
         let items = fat::list(&read)?;
+        let damaged = items.iter().filter_map(|item| Some((item.clone(), item.damage.clone()?)));
+        self.damaged =
+            damaged.map(|(item, damage)| Damaged { path: item.path, folder: item.folder, damage }).collect();
         let mut wanted = BTreeMap::new();
         for item in &items {
             wanted.insert(item.path.clone(), content_key(machine, patch, start, item));
@@ -74,6 +89,11 @@ impl EspFolder {
             }
         }
         Ok(())
+    }
+
+    /// What the kernel would stumble over; firmware does not.
+    pub fn damaged(&self) -> &[Damaged] {
+        &self.damaged
     }
 
     /// Where it is.

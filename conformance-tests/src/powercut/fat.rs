@@ -1,7 +1,7 @@
 //! The files of a FAT file system, as firmware finds them: nothing is repaired, and nothing is believed that cannot be followed (Microsoft, "FAT:
 //! General Overview of On-Disk Format").
 
-use std::ops::Range;
+use std::{collections::BTreeMap, ops::Range};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -19,6 +19,19 @@ pub struct Item {
     pub extents: Vec<Range<u64>>,
     /// Whether it is a folder.
     pub folder: bool,
+    /// Its first cluster; 0 for an empty file.
+    pub first: u32,
+    /// What the kernel would stumble over.
+    pub damage: Option<Damage>,
+}
+
+/// What is wrong with the clusters of a file or folder, although firmware may well read it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Damage {
+    /// Its chain leads to a cluster that is free, or to none: the kernel takes that for an error, and refuses a folder altogether.
+    Broken,
+    /// It shares clusters with this one, which come free when one of the two is removed.
+    Shared(String),
 }
 
 const ENTRY: usize = 32;
@@ -61,6 +74,7 @@ pub fn list(read: &Read<'_>) -> Result<Vec<Item>> {
     };
     let mut items = Vec::new();
     volume.folder("", &root, 0, &mut items)?;
+    volume.look_for_damage(&mut items);
     Ok(items)
 }
 
@@ -98,9 +112,23 @@ impl<'a> Volume<'a> {
 
     /// The cluster behind `cluster`; `None` at the end, and where the table makes no sense.
     fn next(&self, cluster: u32) -> Option<u32> {
+        self.entry(cluster).filter(|next| self.is_cluster(*next))
+    }
+
+    /// Whether the table says that a chain ends here.
+    fn is_end(&self, cluster: u32) -> bool {
+        let first = match self.width {
+            Width::Twelve => 0xff8,
+            Width::Sixteen => 0xfff8,
+            Width::ThirtyTwo => 0x0fff_fff8,
+        };
+        self.entry(cluster).is_some_and(|entry| entry >= first)
+    }
+
+    fn entry(&self, cluster: u32) -> Option<u32> {
         let index = cluster as usize;
         let byte = |at: usize| self.table.get(at).copied().map(u32::from);
-        let next = match self.width {
+        Some(match self.width {
             Width::Twelve => {
                 let at = index + index / 2;
                 let both = byte(at)? | byte(at + 1)? << 8;
@@ -111,8 +139,7 @@ impl<'a> Volume<'a> {
                 let at = 4 * index;
                 (byte(at)? | byte(at + 1)? << 8 | byte(at + 2)? << 16 | byte(at + 3)? << 24) & 0x0fff_ffff
             }
-        };
-        self.is_cluster(next).then_some(next)
+        })
     }
 
     fn is_cluster(&self, number: u32) -> bool {
@@ -135,6 +162,24 @@ impl<'a> Volume<'a> {
         extents
     }
 
+    /// Follows each chain as the kernel does.
+    fn look_for_damage(&self, items: &mut [Item]) {
+        let mut owners: BTreeMap<u32, String> = BTreeMap::new();
+        for item in items {
+            let mut next = self.is_cluster(item.first).then_some(item.first);
+            while let Some(cluster) = next {
+                if let Some(other) = owners.insert(cluster, item.path.clone()) {
+                    item.damage = Some(Damage::Shared(other));
+                    break;
+                }
+                next = self.next(cluster);
+                if next.is_none() && !self.is_end(cluster) {
+                    item.damage = Some(Damage::Broken);
+                }
+            }
+        }
+    }
+
     fn folder(
         &self,
         parent: &str,
@@ -155,7 +200,15 @@ impl<'a> Volume<'a> {
             let limit = if folder { MAX_FOLDER } else { entry.size };
             let extents = clipped(self.chain(entry.first, limit), if folder { u64::MAX } else { entry.size });
             let size = if folder { 0 } else { entry.size };
-            items.push(Item { path: path.clone(), size, extents: extents.clone(), folder });
+            let first = entry.first;
+            items.push(Item {
+                path: path.clone(),
+                size,
+                extents: extents.clone(),
+                folder,
+                first,
+                damage: None,
+            });
             if folder {
                 self.folder(&path, &extents, depth + 1, items)?;
             }
@@ -306,6 +359,35 @@ mod tests {
                 (vec![7; 5000], b"text".to_vec())
             );
         }
+    }
+
+    #[test]
+    fn what_the_kernel_would_stumble_over_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = image(folder.path(), 24 << 20, &["-F", "16", "-s", "1"]);
+        let table = |read: &Read<'_>| list(read).unwrap();
+        let mut bytes = fs::read(folder.path().join("fat.img")).unwrap();
+        let whole = table(&|offset, buffer| file.read_exact_at(buffer, offset));
+        assert!(whole.iter().all(|item| item.damage.is_none()), "{whole:?}");
+        let cluster = |name: &str| whole.iter().find(|item| item.path == name).unwrap().first as usize;
+        // The table begins behind the reserved sectors.
+        let start = usize::from(u16::from_le_bytes([bytes[14], bytes[15]])) * 512;
+        let mut link = |from: usize, to: usize| {
+            let entry = u16::try_from(to).unwrap().to_le_bytes();
+            bytes[start + 2 * from..start + 2 * from + 2].copy_from_slice(&entry);
+        };
+        link(cluster("EFI/Linux"), 0);
+        link(cluster("EFI/short.txt"), cluster("EFI/Linux/a rather long name, for FAT.efi"));
+        let damaged = table(&|offset, buffer| {
+            let at = usize::try_from(offset).unwrap();
+            buffer.copy_from_slice(&bytes[at..at + buffer.len()]);
+            Ok(())
+        });
+        let of = |name: &str| damaged.iter().find(|item| item.path == name).unwrap().damage.clone();
+        assert_eq!(of("EFI/Linux"), Some(Damage::Broken));
+        let shared: Vec<_> =
+            damaged.iter().filter(|item| matches!(item.damage, Some(Damage::Shared(_)))).collect();
+        assert_eq!(shared.len(), 1, "{damaged:?}");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
+use bootwright_core::fs::TEMPORARY_PREFIX;
 use sha2::{Digest as _, Sha256};
 
 use super::{
@@ -141,6 +142,7 @@ impl Judge {
         variables: &[u8],
     ) -> Result<&'static str> {
         let disk = self.disk(esp, root, variables)?;
+        lookable(esp)?;
         let mut versions = Vec::new();
         for entry in own_entries(&disk)? {
             let version = self.entry(&disk, esp, root, &entry);
@@ -222,6 +224,20 @@ impl Judge {
             ensure!(found == MARKER.as_bytes(), "/{marker} is lost or changed");
         }
         Ok(())
+    }
+}
+
+/// Whether every folder can be opened and removed by the kernel: one that cannot stays in the way of whatever would be put there.
+///
+/// Damaged files are no failure: what has a temporary name is removed before anything else is written, and short names are what is left of
+/// a rename that nothing refers to. Machines that are booted show that nothing follows from them.
+fn lookable(esp: &EspFolder) -> Result<()> {
+    let temporary =
+        |path: &str| path.rsplit('/').next().is_some_and(|name| name.starts_with(TEMPORARY_PREFIX));
+    let broken = esp.damaged().iter().find(|found| found.folder && !temporary(&found.path));
+    match broken {
+        Some(found) => bail!("the kernel does not open the folder {}: {:?}", found.path, found.damage),
+        None => Ok(()),
     }
 }
 

@@ -1,34 +1,123 @@
 //! Temporary files that a stopped command left behind.
 
 use crate::{
-    error::Result,
+    error::{Error, ErrorKind, Result},
     fs::{Root, TEMPORARY_PREFIX},
 };
 
 /// Removes temporary files of [`Root`] in a folder and in the folders below it. Returns how many bytes they had.
 ///
+/// On FAT, a power cut in a rename may leave two names for the same clusters, which come free with the first that is removed. So a file
+/// that has the content of a temporary one gets clusters of its own before.
+///
+/// Folders with a temporary name stay: what is in them may be in another folder as well, and Linux may refuse to open them.
+///
 /// # Errors
 /// As the system says.
 pub fn remove_temporaries(root: &Root, folder: &str) -> Result<u64> {
+    let names = root.list(folder)?;
+    let (temporary, others): (Vec<_>, Vec<_>) =
+        names.iter().partition(|name| name.starts_with(TEMPORARY_PREFIX));
+    let path = |name: &String| format!("{folder}/{name}");
+    // Links are not followed: what they lead to is not below the folder. A folder that cannot be opened is none here.
+    let is_folder = |name: &String| root.dir().symlink_metadata(path(name)).is_ok_and(|found| found.is_dir());
     let mut bytes = 0;
-    for name in root.list(folder)? {
-        let path = format!("{folder}/{name}");
-        // Links are not followed: what they lead to is not below the folder.
-        let kind = root.dir().symlink_metadata(&path).map(|metadata| metadata.file_type());
-        if kind.as_ref().is_ok_and(cap_std::fs::FileType::is_dir) {
-            bytes += remove_temporaries(root, &path)?;
-        } else if name.starts_with(TEMPORARY_PREFIX) {
-            bytes += root.size_of(&path)?.unwrap_or(0);
-            root.remove_file(&path)?;
+    for name in others.iter().filter(|name| is_folder(name)) {
+        bytes += remove_temporaries(root, &path(name))?;
+    }
+    let mut doomed = Vec::new();
+    for name in temporary.into_iter().filter(|name| !is_folder(name)) {
+        let mut twins = Vec::new();
+        for other in others.iter().filter(|other| !is_folder(other)) {
+            if same_content(root, &path(name), &path(other))? {
+                twins.push(other);
+            }
         }
+        let replaced: Result<Vec<_>> =
+            twins.into_iter().map(|twin| with_its_own_clusters(root, folder, twin)).collect();
+        match replaced {
+            Ok(replaced) => doomed.extend(replaced),
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Err(error),
+            Err(error) => {
+                tracing::warn!(%error, "{} stays, since another file may need what it holds", root.show(&path(name)));
+                continue;
+            }
+        }
+        bytes += root.size_of(&path(name))?.unwrap_or(0);
+        doomed.push(path(name));
+    }
+    for path in doomed {
+        root.remove_file(&path)?;
     }
     Ok(bytes)
+}
+
+fn same_content(root: &Root, a: &str, b: &str) -> Result<bool> {
+    let size = root.size_of(a)?.filter(|size| *size > 0);
+    // What a cut left may be unreadable: then it is no other file.
+    let digest = |path: &str| root.sha256_of(path).ok().flatten();
+    Ok(size.is_some() && size == root.size_of(b)? && digest(a).is_some_and(|found| Some(found) == digest(b)))
+}
+
+/// Puts a copy in the place of a file; returns where the old one is now, to be removed.
+fn with_its_own_clusters(root: &Root, folder: &str, name: &str) -> Result<String> {
+    let path = format!("{folder}/{name}");
+    let content = root.open_file(&path)?;
+    let mut content = content.ok_or_else(|| Error::not_found(format!("{} is gone", root.show(&path))))?;
+    let (copy, _) = root.copy_to_temporary(&format!("{folder}/again.{name}"), &mut content)?;
+    if let Err(error) = root.exchange(&copy, &path) {
+        let _ = root.remove_file(&copy);
+        return Err(error);
+    }
+    root.sync_path(&path)?;
+    Ok(copy)
+}
+
+/// Removes a folder with all that is in it, if it can be: one that a power cut has damaged on FAT stays, with a warning, and hinders nothing.
+///
+/// # Errors
+/// As the system says, but for input and output.
+pub fn remove_folder(root: &Root, path: &str) -> Result<bool> {
+    match root.remove_dir_all(path) {
+        Err(error) if error.kind() == ErrorKind::Io => {
+            tracing::warn!(%error, "a folder stays; `fsck.fat -a` on the unmounted partition may help");
+            Ok(false)
+        }
+        other => other,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::fs::{Faults, ReplaceStyle};
+
+    /// A second name for the same clusters, as a power cut may leave it on FAT.
+    #[test]
+    fn a_file_that_may_share_its_clusters_with_a_temporary_one_gets_its_own_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::open(folder.path(), Faults::none()).unwrap();
+        root.replace("a/x", b"content", ReplaceStyle::Relaxed).unwrap();
+        root.replace("a/y", b"another", ReplaceStyle::Relaxed).unwrap();
+        let at = |name: &str| folder.path().join("a").join(name);
+        let inode = |name: &str| std::os::unix::fs::MetadataExt::ino(&at(name).metadata().unwrap());
+        std::fs::hard_link(at("x"), at(&format!("{TEMPORARY_PREFIX}x"))).unwrap();
+        let before = (inode("x"), inode("y"));
+        assert_eq!(remove_temporaries(&root, "a").unwrap(), 7);
+        assert_eq!(root.list("a").unwrap(), ["x", "y"]);
+        assert_eq!(root.read("a/x").unwrap().unwrap(), b"content");
+        assert!(inode("x") != before.0 && inode("y") == before.1);
+    }
+
+    #[test]
+    fn a_folder_with_a_temporary_name_stays_with_all_that_is_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::open(folder.path(), Faults::none()).unwrap();
+        let path = format!("a/{TEMPORARY_PREFIX}0.b/linux");
+        root.replace(&path, b"x", ReplaceStyle::Relaxed).unwrap();
+        assert_eq!(remove_temporaries(&root, "a").unwrap(), 0);
+        assert!(root.exists(&path));
+    }
 
     #[test]
     fn only_temporary_files_go_also_from_folders_below() {

@@ -15,7 +15,7 @@ pub use addons::{
     systemd_efi_program,
 };
 pub use copy::{Checked, Placed, place, place_blob, place_named, read_back};
-pub use leftover::remove_temporaries;
+pub use leftover::{remove_folder, remove_temporaries};
 pub use name::{decode_id, encode_id};
 pub use seal::{file_line, file_lines, seal, unseal};
 pub use space::{Room, short_of_space};

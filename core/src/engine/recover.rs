@@ -13,6 +13,7 @@ impl Engine {
     pub async fn recover(&self) -> Result<Option<Intent>> {
         let state = &self.parts.state;
         state.remove_temporaries()?;
+        self.parts.loader.remove_unfinished().await?;
         let Some(intent) = state.journal()? else { return Ok(None) };
         tracing::info!(operation = intent.operation, "an earlier command was interrupted; recovering");
         if self.was_committed(&intent).await? {

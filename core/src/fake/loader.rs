@@ -262,6 +262,10 @@ impl Bootloader for FakeLoader {
         Ok(())
     }
 
+    async fn remove_unfinished(&self) -> Result<()> {
+        Ok(())
+    }
+
     async fn sweep(&self, keep: &BTreeSet<DeploymentId>) -> Result<Removed> {
         if keep.is_empty() {
             return Err(Error::invalid("refusing to delete every boot entry"));

@@ -22,6 +22,9 @@ use crate::{
 /// Prefix of files that are being written; nothing that boots reads them, and `sweep` may remove them.
 pub const TEMPORARY_PREFIX: &str = ".bootwright-tmp.";
 
+/// What helps where Linux cannot read a folder of a FAT.
+const DAMAGED_FAT: &str = "if the partition is damaged, unmount it and run `fsck.fat -a` on it";
+
 /// How a file is put in the place of another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReplaceStyle {
@@ -135,13 +138,17 @@ impl Root {
 
     /// Makes a folder and its parents (mode 0755), durably: a file that is synced in it would be lost with its folder.
     ///
-    /// That takes an fsync of each folder in which one was made. On FAT, an fsync of the new one is not enough: a long name may begin in a sector
-    /// before that of its entry, and a power cut showed a folder without it, and so without the kernel in it.
+    /// That takes an fsync of each folder in which one was made. On FAT, a power cut showed two things more: a folder whose cluster was free,
+    /// because its name was there before the table was, and which Linux refuses to open or remove; and one without its long name. So a
+    /// folder gets its name there only when it is durable itself.
     pub fn create_dir_all(&self, path: &str) -> Result<()> {
         if path.is_empty() || self.dir.is_dir(path) {
             return Ok(());
         }
         self.faults.before(&format!("create folder {}", self.show(path)))?;
+        if self.is_on_fat() {
+            return self.create_on_fat(path).map_err(|error| error.with_hint(DAMAGED_FAT));
+        }
         let ancestors = Path::new(path).ancestors().skip(1);
         let parents: Vec<_> = ancestors.map(|parent| (parent, self.dir.is_dir(parent))).collect();
         self.again(|| self.dir.create_dir_all(path))
@@ -151,6 +158,26 @@ impl Root {
             if existed {
                 break;
             }
+        }
+        Ok(())
+    }
+
+    fn create_on_fat(&self, path: &str) -> Result<()> {
+        let missing: Vec<_> = Path::new(path).ancestors().filter_map(Path::to_str).collect();
+        for path in missing.into_iter().rev().filter(|path| !path.is_empty() && !self.dir.is_dir(path)) {
+            let (parent, name) = path.rsplit_once('/').unwrap_or((".", path));
+            // One that is there is damaged, perhaps, or another name of the folder that was renamed last.
+            let taken = self.list(parent)?;
+            let free = |number: u32| {
+                Some(format!("{TEMPORARY_PREFIX}{number}.{name}")).filter(|n| !taken.contains(n))
+            };
+            let temporary = (0..).find_map(free).map_or_else(String::new, |name| join(parent, &name));
+            let what = || format!("create folder {}", self.show(path));
+            self.again(|| self.dir.create_dir(&temporary)).context_io(what)?;
+            self.sync_folder(&temporary)?;
+            self.sync_folder(parent)?;
+            self.again(|| self.dir.rename(&temporary, &self.dir, path)).context_io(what)?;
+            self.sync_folder(parent)?;
         }
         Ok(())
     }
@@ -241,14 +268,17 @@ impl Root {
 
     /// Swaps two files on FAT. False if it is another file system, if there is nothing to swap with, or if the kernel cannot (before Linux 6.0).
     fn swapped_on_fat(&self, from: &str, to: &str) -> bool {
-        const FAT: u64 = 0x4d44;
         let folder = |path: &str| path.rsplit_once('/').map(|(folder, _)| folder.to_owned());
-        let is_fat =
-            || rustix::fs::fstatfs(&*self.dir).is_ok_and(|found| u64::try_from(found.f_type) == Ok(FAT));
         folder(from) == folder(to)
             && self.dir.symlink_metadata(to).is_ok_and(|found| found.is_file())
-            && is_fat()
+            && self.is_on_fat()
             && self.swap(from, to).is_ok()
+    }
+
+    /// Whether this is a FAT file system.
+    fn is_on_fat(&self) -> bool {
+        const FAT: u64 = 0x4d44;
+        rustix::fs::fstatfs(&*self.dir).is_ok_and(|found| u64::try_from(found.f_type) == Ok(FAT))
     }
 
     /// Makes a file and its entry in its folder durable.

@@ -72,6 +72,10 @@ impl Bootloader for Wrapped {
         traced(self.0, "commit", self.1.commit(staged)).await
     }
 
+    async fn remove_unfinished(&self) -> Result<()> {
+        traced(self.0, "remove_unfinished", self.1.remove_unfinished()).await
+    }
+
     async fn sweep(&self, keep: &BTreeSet<DeploymentId>) -> Result<Removed> {
         not_everything(keep)?;
         traced(self.0, "sweep", self.1.sweep(keep)).await
