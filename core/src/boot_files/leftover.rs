@@ -93,6 +93,8 @@ mod tests {
     use crate::fs::{Faults, ReplaceStyle};
 
     /// A second name for the same clusters, as a power cut may leave it on FAT.
+    ///
+    /// spec: BW-420
     #[test]
     fn a_file_that_may_share_its_clusters_with_a_temporary_one_gets_its_own_first() {
         let folder = tempfile::tempdir().unwrap();
