@@ -293,7 +293,9 @@ impl<'a> Walk<'a> {
         patch.extend(self.machine.patch(esp));
         let file = self.scratch.path().join(format!("boot{number}.img"));
         let disk = Clone::make(self.machine.file(), file, &patch)?;
+        let stumbles: Vec<_> = self.esp.damaged().iter().map(ToString::to_string).collect();
         let name = describe(&self.life.timeline, group, esp);
+        let name = format!("{name}; the kernel stumbles over: {stumbles:?}");
         Ok(Bootable { disk, variables: self.machine.variables().to_vec(), version, name, verb })
     }
 

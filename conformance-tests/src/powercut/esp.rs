@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fmt, fs,
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
 };
@@ -35,6 +35,15 @@ pub struct Damaged {
     pub folder: bool,
     /// In which way.
     pub damage: Damage,
+}
+
+impl fmt::Display for Damaged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.damage {
+            Damage::Broken => write!(f, "{} (its clusters are free)", self.path),
+            Damage::Shared(other) => write!(f, "{} (has the clusters of {other})", self.path),
+        }
+    }
 }
 
 impl EspFolder {
