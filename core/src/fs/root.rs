@@ -255,8 +255,8 @@ impl Root {
         if style == ReplaceStyle::Durable && self.swapped_on_fat(from, to) {
             let durable = self.sync_path(to);
             durable.map_err(|error| error.with_effect(crate::error::Effect::Committed))?;
-            // What cannot be removed is a temporary file, which a sweep finds.
-            let _ = self.dir.remove_file(from);
+            // What cannot be removed is a temporary file, which the next command finds.
+            let _ = self.unlink(from);
             return Ok(());
         }
         self.again(|| self.dir.rename(from, &self.dir, to)).context_io(what)?;
@@ -285,7 +285,7 @@ impl Root {
     pub fn sync_path(&self, path: &str) -> Result<()> {
         let what = || format!("sync {}", self.show(path));
         self.dir.open(path).and_then(|file| file.sync_all()).context_io(what)?;
-        self.sync_folder(path.rsplit_once('/').map_or(".", |(folder, _)| folder))
+        self.sync_parent(path)
     }
 
     /// Makes the entries of a folder durable: names made, renamed and removed in it.
@@ -309,13 +309,30 @@ impl Root {
     }
 
     /// Removes a file; it is no error if there is none. Returns whether there was one.
+    ///
+    /// # Crash
+    /// On FAT, its clusters come free only when its name is gone durably: a name that is left would claim clusters that the next file gets.
     pub fn remove_file(&self, path: &str) -> Result<bool> {
         if self.dir.symlink_metadata(path).is_err() {
             return Ok(false);
         }
         self.faults.before(&format!("remove {}", self.show(path)))?;
+        self.unlink(path)
+    }
+
+    fn unlink(&self, path: &str) -> Result<bool> {
+        // Linux gives clusters back when the last user of the file is gone.
+        let held = if self.is_on_fat() { self.dir.open(path).ok() } else { None };
         let removed = self.again(|| self.dir.remove_file(path));
-        Ok(none_if_missing(removed, || format!("remove {}", self.show(path)))?.is_some())
+        let removed = none_if_missing(removed, || format!("remove {}", self.show(path)))?.is_some();
+        if held.is_some() {
+            self.sync_parent(path)?;
+        }
+        Ok(removed)
+    }
+
+    fn sync_parent(&self, path: &str) -> Result<()> {
+        self.sync_folder(path.rsplit_once('/').map_or(".", |(folder, _)| folder))
     }
 
     /// Removes a folder with all that is in it; it is no error if there is none. Returns whether there was one.
@@ -324,8 +341,29 @@ impl Root {
             return Ok(false);
         }
         self.faults.before(&format!("remove folder {}", self.show(path)))?;
+        if self.is_on_fat() {
+            return self.remove_tree_on_fat(path).map(|()| true);
+        }
         let what = || format!("remove folder {}", self.show(path));
         Ok(none_if_missing(self.again(|| self.dir.remove_dir_all(path)), what)?.is_some())
+    }
+
+    /// Each file and folder as [`Root::remove_file`] does it.
+    fn remove_tree_on_fat(&self, path: &str) -> Result<()> {
+        for name in self.list(path)? {
+            let below = join(path, &name);
+            if self.dir.is_dir(&below) {
+                self.remove_tree_on_fat(&below)?
+            } else {
+                self.unlink(&below).map(drop)?
+            }
+        }
+        let what = || format!("remove folder {}", self.show(path));
+        let held = self.dir.open_dir(path).context_io(what)?;
+        self.again(|| self.dir.remove_dir(path)).context_io(what)?;
+        self.sync_parent(path)?;
+        drop(held);
+        Ok(())
     }
 
     /// Makes a symbolic link, replacing another.
