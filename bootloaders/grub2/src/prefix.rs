@@ -37,9 +37,10 @@ fn no_grub(why: &str) -> Error {
 
 /// The text of the module that is the prefix.
 fn find(bytes: &[u8], small: bool) -> Option<&[u8]> {
-    let (start, size) = match small {
-        true => (u32_at(bytes, 4)?.into(), u32_at(bytes, 8)?.into()),
-        false => (u64_at(bytes, 8)?, u64_at(bytes, 16)?),
+    let (start, size) = if small {
+        (u32_at(bytes, 4)?.into(), u32_at(bytes, 8)?.into())
+    } else {
+        (u64_at(bytes, 8)?, u64_at(bytes, 16)?)
     };
     let mut at = usize::try_from(start).ok().filter(|_| u32_at(bytes, 0) == Some(MAGIC))?;
     let end = usize::try_from(size).ok()?.min(bytes.len());

@@ -98,13 +98,11 @@ impl StateStore {
     }
 
     fn made(&self) -> Result<&Root> {
-        match self.folder()? {
-            Some(folder) => Ok(folder),
-            None => {
-                let folder = self.sysroot.make_sub(FOLDER)?;
-                Ok(self.folder.get_or_init(|| folder))
-            }
+        if let Some(folder) = self.folder()? {
+            return Ok(folder);
         }
+        let folder = self.sysroot.make_sub(FOLDER)?;
+        Ok(self.folder.get_or_init(|| folder))
     }
 
     /// Takes the lock, or returns `None` if another command has it. Does not wait.

@@ -232,14 +232,14 @@ impl Root {
     fn fill_and_sync<T>(
         &self,
         path: &str,
-        fill: &mut dyn FnMut(&mut cap_std::fs::File) -> std::io::Result<T>,
+        write: &mut dyn FnMut(&mut cap_std::fs::File) -> std::io::Result<T>,
     ) -> std::io::Result<T> {
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true);
         let mut file = self.again(|| self.dir.open_with(path, &options))?;
-        let filled = fill(&mut file)?;
+        let written = write(&mut file)?;
         file.sync_all()?;
-        Ok(filled)
+        Ok(written)
     }
 
     /// Renames `from` over `to`: the switch.
@@ -353,9 +353,9 @@ impl Root {
         for name in self.list(path)? {
             let below = join(path, &name);
             if self.dir.is_dir(&below) {
-                self.remove_tree_on_fat(&below)?
+                self.remove_tree_on_fat(&below)?;
             } else {
-                self.unlink(&below).map(drop)?
+                self.unlink(&below)?;
             }
         }
         let what = || format!("remove folder {}", self.show(path));
