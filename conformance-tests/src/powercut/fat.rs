@@ -167,6 +167,9 @@ impl<'a> Volume<'a> {
         let mut owners: BTreeMap<u32, String> = BTreeMap::new();
         for item in items {
             let mut next = self.is_cluster(item.first).then_some(item.first);
+            if item.folder && next.is_none() {
+                item.damage = Some(Damage::Broken);
+            }
             while let Some(cluster) = next {
                 if let Some(other) = owners.insert(cluster, item.path.clone()) {
                     item.damage = Some(Damage::Shared(other));

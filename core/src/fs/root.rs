@@ -177,6 +177,8 @@ impl Root {
             self.sync_folder(&temporary)?;
             self.sync_folder(parent)?;
             self.again(|| self.dir.rename(&temporary, &self.dir, path)).context_io(what)?;
+            // The folder first: Linux writes a new name without a cluster, which comes with the folder itself.
+            self.sync_folder(path)?;
             self.sync_folder(parent)?;
         }
         Ok(())
