@@ -10,7 +10,8 @@ use bootwright_core::fs::TEMPORARY_PREFIX;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    esp::EspFolder,
+    esp::{Damaged, EspFolder},
+    fat::Damage,
     life::{Life, MARKER, MARKERS, Verb},
     scratch::MountedRoot,
     tree::{Before, Tree},
@@ -234,9 +235,9 @@ impl Judge {
 fn lookable(esp: &EspFolder) -> Result<()> {
     let temporary =
         |path: &str| path.rsplit('/').next().is_some_and(|name| name.starts_with(TEMPORARY_PREFIX));
-    let broken = esp.damaged().iter().find(|found| found.folder && !temporary(&found.path));
-    match broken {
-        Some(found) => bail!("the kernel does not open the folder {}: {:?}", found.path, found.damage),
+    let broken = |found: &&Damaged| found.folder && found.damage == Damage::Broken;
+    match esp.damaged().iter().filter(broken).find(|found| !temporary(&found.path)) {
+        Some(found) => bail!("the kernel does not open the folder {found}"),
         None => Ok(()),
     }
 }

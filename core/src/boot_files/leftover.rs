@@ -19,16 +19,18 @@ pub fn remove_temporaries(root: &Root, folder: &str) -> Result<u64> {
     let (temporary, others): (Vec<_>, Vec<_>) =
         names.iter().partition(|name| name.starts_with(TEMPORARY_PREFIX));
     let path = |name: &String| format!("{folder}/{name}");
-    // Links are not followed: what they lead to is not below the folder. A folder that cannot be opened is none here.
-    let is_folder = |name: &String| root.dir().symlink_metadata(path(name)).is_ok_and(|found| found.is_dir());
+    // Links are not followed: what they lead to is not below the folder. What the kernel does not open is neither: it stays.
+    let look = |name: &String| root.dir().symlink_metadata(path(name));
+    let is_folder = |name: &String| look(name).is_ok_and(|found| found.is_dir());
+    let is_file = |name: &String| look(name).is_ok_and(|found| !found.is_dir());
     let mut bytes = 0;
     for name in others.iter().filter(|name| is_folder(name)) {
         bytes += remove_temporaries(root, &path(name))?;
     }
     let mut doomed = Vec::new();
-    for name in temporary.into_iter().filter(|name| !is_folder(name)) {
+    for name in temporary.into_iter().filter(|name| is_file(name)) {
         let mut twins = Vec::new();
-        for other in others.iter().filter(|other| !is_folder(other)) {
+        for other in others.iter().filter(|other| is_file(other)) {
             if same_content(root, &path(name), &path(other))? {
                 twins.push(other);
             }
