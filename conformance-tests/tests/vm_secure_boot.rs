@@ -49,12 +49,7 @@ impl Keys {
 
     /// The image with loaders that are signed by the enrolled key, and a kernel or UKI that is signed by `key`.
     fn image(&self, systems: &Systems, cell: &Cell, key: &SigningKey) -> Result<OciImage> {
-        let split = systems.image("v1", KernelFormat::Split)?;
-        let mut edits = Edits::new("v1");
-        for (path, loader) in loaders(systems, &cell.bootloader, &split)? {
-            edits = edits.write(&path, self.enrolled.sign(&loader)?, 0o644);
-        }
-        let split = derive(&split, &edits, systems.cache())?;
+        let split = with_loaders(systems, &cell.bootloader, |loader| self.enrolled.sign(&loader))?;
         let kver = split.kernel_version()?;
         let (image, edits) = match cell.format {
             KernelFormat::Split => {
@@ -77,6 +72,20 @@ impl Keys {
 fn machine(name: &str, disk: &Path, firmware: &Firmware) -> Result<Vm> {
     let builder = Vm::builder(name).disk(Disk::overlay(disk)).firmware(firmware.clone());
     builder.vars(Vars::CopyOf(firmware.vars.clone())).qemu_arguments(&QEMU_ARGUMENTS).start()
+}
+
+/// The image with the programs that start what boots, as `sign` gives them back.
+fn with_loaders(
+    systems: &Systems,
+    bootloader: &str,
+    sign: impl Fn(Vec<u8>) -> Result<Vec<u8>>,
+) -> Result<OciImage> {
+    let image = systems.image("v1", KernelFormat::Split)?;
+    let mut edits = Edits::new("v1");
+    for (path, loader) in loaders(systems, bootloader, &image)? {
+        edits = edits.write(&path, sign(loader)?, 0o644);
+    }
+    derive(&image, &edits, systems.cache())
 }
 
 /// The programs that start what boots, with the paths at which an image has them when they are signed.
@@ -211,12 +220,7 @@ fn grub_behind_shim_starts_a_signed_uki_and_no_other() -> Result<()> {
 fn debian_s_own_chain_boots_where_microsoft_s_keys_are_enrolled() -> Result<()> {
     let cell = Cell::new("composefs", "grub2", KernelFormat::Split);
     let systems = Systems::new(Cache::in_target_dir()?)?;
-    let base = systems.image("v1", KernelFormat::Split)?;
-    let mut edits = Edits::new("v1");
-    for (path, loader) in loaders(&systems, &cell.bootloader, &base)? {
-        edits = edits.write(&path, loader, 0o644);
-    }
-    let image = derive(&base, &edits, systems.cache())?;
+    let image = with_loaders(&systems, &cell.bootloader, Ok)?;
     let scratch = tempfile::tempdir_in("/var/tmp")?;
     let disk = scratch.path().join("disk.img");
     install(&systems.programs().bootwright, &cell, &image, &disk, &[], false)?;

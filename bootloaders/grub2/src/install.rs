@@ -2,7 +2,7 @@
 
 use bootwright_core::{
     Error, ErrorKind, Result,
-    boot_files::efi_architecture,
+    boot_files::{efi_architecture, removable_path},
     context::{BootContext, Firmware},
     efi,
     fs::Root,
@@ -14,7 +14,7 @@ use crate::{
     bios,
     image::{self, OURS},
     menu::FOLDER,
-    signed::{Chain, shim_name, update},
+    signed::{Chain, shim_name, shim_path, update},
     stage::ensure_env,
 };
 
@@ -43,7 +43,7 @@ async fn for_uefi(context: &BootContext, tree: &dyn TreeReader) -> Result<()> {
     let platform =
         image::uefi().ok_or_else(|| Error::unsupported("GRUB has no UEFI program for this architecture"))?;
     if let Some(chain) = Chain::find(tree, &platform).await? {
-        chain.install(context, is_free(&context.esp, |program| chain.is_shim(program))?)?;
+        chain.install(context, is_free(&context.esp, chain.shim())?)?;
         return register(context, &shim_name());
     }
     if !platform.is_in(tree).await? {
@@ -55,8 +55,8 @@ async fn for_uefi(context: &BootContext, tree: &dyn TreeReader) -> Result<()> {
     let program = platform.make(tree, &image::uefi_prefix()).await?;
     let name = format!("grub{}.efi", efi_architecture());
     update(&context.esp, &format!("{FOLDER}/{name}"), &program)?;
-    if is_free(&context.esp, |_| false)? {
-        update(&context.esp, &removable(), &program)?;
+    if is_free(&context.esp, &program)? {
+        update(&context.esp, &removable_path(), &program)?;
     }
     register(context, &name)
 }
@@ -66,11 +66,6 @@ fn not_signed() -> Error {
         "install the packages shim-signed and grub-efi-amd64-signed (Debian) or shim-x64 and grub2-efi-x64 (Fedora) in the image, \
          or turn Secure Boot off",
     )
-}
-
-/// The path that firmware tries on a disk that it has not met (UEFI specification, section 3.5.1.1).
-fn removable() -> String {
-    format!("EFI/BOOT/BOOT{}.EFI", efi_architecture().to_ascii_uppercase())
 }
 
 async fn for_bios(context: &BootContext, tree: &dyn TreeReader) -> Result<()> {
@@ -85,14 +80,14 @@ async fn for_bios(context: &BootContext, tree: &dyn TreeReader) -> Result<()> {
     bios::write(disk, &platform.file(tree, "boot.img").await?, &core, context.esp.faults())
 }
 
-/// Whether nothing lies in the removable-media path, or something of ours: a program of another loader stays. `new` knows what is about to be
-/// put there.
-fn is_free(esp: &Root, new: impl Fn(&[u8]) -> bool) -> Result<bool> {
-    let Some(program) = esp.read(&removable())?.filter(|program| !program.is_empty()) else {
+/// Whether nothing lies in the removable-media path, or something of ours: a program of another loader stays. `new` is what is about
+/// to be put there.
+fn is_free(esp: &Root, new: &[u8]) -> Result<bool> {
+    let Some(program) = esp.read(&removable_path())?.filter(|program| !program.is_empty()) else {
         return Ok(true);
     };
-    let our_shim = || esp.read(&format!("{FOLDER}/{}", shim_name()));
-    Ok(memmem::find(&program, OURS).is_some() || new(&program) || our_shim()?.as_deref() == Some(&program))
+    let our_shim = || esp.read(&shim_path());
+    Ok(memmem::find(&program, OURS).is_some() || program == new || our_shim()?.as_deref() == Some(&program))
 }
 
 /// Tells the firmware of the loader, at the end of its boot order: what boots on this machine stays as it is.

@@ -4,7 +4,7 @@
 
 use bootwright_core::{
     Error, Result,
-    boot_files::{efi_architecture, place},
+    boot_files::{efi_architecture, place, removable_path},
     context::BootContext,
     fs::Root,
     tree::TreeReader,
@@ -66,28 +66,33 @@ impl Chain {
     /// Each program is there before what starts it.
     pub fn install(&self, context: &BootContext, removable: bool) -> Result<()> {
         lead_to_ours(&context.esp, &self.folder)?;
-        let fallback = format!("BOOT{}.EFI", efi_architecture().to_ascii_uppercase());
         // Ours comes last: what lies in the other folder is known to be ours by it.
-        let folders = [(removable, "EFI/BOOT", fallback), (true, FOLDER, shim_name())];
-        for (_, folder, shim) in folders.into_iter().filter(|(wanted, ..)| *wanted) {
+        let fallback = removable.then(removable_path);
+        for shim in fallback.into_iter().chain([shim_path()]) {
+            let folder = shim.rsplit_once('/').map_or("", |(folder, _)| folder);
             if let Some(manager) = &self.manager {
                 update(&context.esp, &format!("{folder}/mm{}.efi", efi_architecture()), manager)?;
             }
             update(&context.esp, &format!("{folder}/grub{}.efi", efi_architecture()), &self.grub)?;
-            update(&context.esp, &format!("{folder}/{shim}"), &self.shim)?;
+            update(&context.esp, &shim, &self.shim)?;
         }
         Ok(())
     }
 
-    /// Whether a program is this shim.
-    pub fn is_shim(&self, program: &[u8]) -> bool {
-        self.shim == program
+    /// The program that the firmware starts.
+    pub fn shim(&self) -> &[u8] {
+        &self.shim
     }
 }
 
 /// The name of shim in our folder.
 pub fn shim_name() -> String {
     format!("shim{}.efi", efi_architecture())
+}
+
+/// Where that is.
+pub fn shim_path() -> String {
+    format!("{FOLDER}/{}", shim_name())
 }
 
 /// Writes a program, unless it is there.

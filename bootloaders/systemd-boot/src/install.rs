@@ -3,7 +3,7 @@
 use bootwright_core::{
     Error, Result,
     bls::compare_versions,
-    boot_files::{efi_architecture, place, systemd_efi_program},
+    boot_files::{efi_architecture, place, removable_path, systemd_efi_program},
     context::BootContext,
     efi,
     fs::{ReplaceStyle, Root},
@@ -24,8 +24,7 @@ pub async fn install(context: &BootContext, tree: &dyn TreeReader) -> Result<()>
     let esp = &context.esp;
     let name = format!("systemd-boot{}.efi", efi_architecture());
     update(esp, &format!("EFI/systemd/{name}"), &program)?;
-    // The path that firmware tries on a disk that it has not met (UEFI specification, section 3.5.1.1).
-    update(esp, &format!("EFI/BOOT/BOOT{}.EFI", efi_architecture().to_ascii_uppercase()), &program)?;
+    update(esp, &removable_path(), &program)?;
     if !esp.exists("loader/loader.conf") {
         esp.replace("loader/loader.conf", LOADER_CONF.as_bytes(), ReplaceStyle::Durable)?;
     }

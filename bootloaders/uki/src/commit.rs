@@ -1,10 +1,12 @@
 //! The switch.
 
-use bootwright_core::{Effect, Error, Result, context::BootContext, fs::ReplaceStyle};
+use bootwright_core::{
+    Effect, Error, Result, boot_files::removable_path, context::BootContext, fs::ReplaceStyle,
+};
 
 use crate::{
     firmware::{Firmware, OurOption},
-    names::{UkiName, removable_path},
+    names::UkiName,
     stage::{Switch, Token},
 };
 

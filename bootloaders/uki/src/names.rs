@@ -2,7 +2,7 @@
 
 use bootwright_core::{
     Error, Result,
-    boot_files::{decode_id, efi_architecture, encode_id},
+    boot_files::{decode_id, encode_id},
     fs::Root,
     model::{DeploymentId, Digest, EntryId},
 };
@@ -87,11 +87,6 @@ impl UkiName {
 /// Our UKIs on the ESP, by name.
 pub fn list(esp: &Root) -> Result<Vec<UkiName>> {
     Ok(esp.list(FOLDER)?.iter().filter_map(|file| UkiName::parse_file(file)).collect())
-}
-
-/// The path that firmware tries on a disk that it has not met (UEFI specification, section 3.5.1.1).
-pub fn removable_path() -> String {
-    format!("EFI/BOOT/BOOT{}.EFI", efi_architecture().to_ascii_uppercase())
 }
 
 #[cfg(test)]

@@ -2,13 +2,13 @@
 
 use bootwright_core::{
     Result,
-    boot_files::{Room, addon_digests, addon_folder, copy_addons, read_back},
+    boot_files::{Room, addon_digests, addon_folder, copy_addons, read_back, removable_path},
     fs::{ReplaceStyle, Root},
     model::Digest,
 };
 
 use crate::{
-    names::{UkiName, list, removable_path},
+    names::{UkiName, list},
     plans::Notes,
 };
 

@@ -123,7 +123,7 @@ fn stage_removable(
 }
 
 fn cannot_switch(seen: &Seen, esp: &Root) -> Error {
-    let path = esp.show(&crate::names::removable_path());
+    let path = esp.show(&bootwright_core::boot_files::removable_path());
     if seen.removable == Removable::Foreign {
         return Error::invalid(format!("{path} belongs to another loader"))
             .with_hint("without the firmware's variables that path is what boots: move the file away first");

@@ -2,7 +2,7 @@
 
 use bootwright_core::{
     Result,
-    boot_files::addon_cmdline,
+    boot_files::{addon_cmdline, removable_path},
     context::BootContext,
     efi::load_option::variable_name,
     fs::Root,
@@ -11,7 +11,7 @@ use bootwright_core::{
 };
 
 use crate::{
-    names::{FOLDER, UkiName, removable_path},
+    names::{FOLDER, UkiName},
     removable::Removable,
     seen::{Listed, Seen},
 };

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bootwright_core::{
     Error, Result,
-    boot_files::{addon_folder, remove_folder, remove_temporaries},
+    boot_files::{addon_folder, removable_path, remove_folder, remove_temporaries},
     context::BootContext,
     fs::Root,
     model::{DeploymentId, Removed},
@@ -12,7 +12,7 @@ use bootwright_core::{
 
 use crate::{
     firmware::Firmware,
-    names::{FOLDER, UkiName, list, removable_path},
+    names::{FOLDER, UkiName, list},
     plans::NOTES_FOLDER,
     removable::refresh,
     seen::{Listed, Seen, missing},

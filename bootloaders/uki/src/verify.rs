@@ -7,14 +7,14 @@ use std::collections::BTreeSet;
 
 use bootwright_core::{
     Result,
-    boot_files::{FileCheck, addon_folder, set_digest, unseal},
+    boot_files::{FileCheck, addon_folder, removable_path, set_digest, unseal},
     context::BootContext,
     fs::Root,
     model::{DeploymentId, Digest, VerifyReport},
 };
 
 use crate::{
-    names::{UkiName, list, removable_path},
+    names::{UkiName, list},
     plans::{FILE, Line},
     removable::Removable,
     seen::Seen,

@@ -205,15 +205,7 @@ impl Judge {
             return Ok(BootFile { digest: digest.to_owned(), sections: None });
         }
         let digest = esp.digest(file)?;
-        if !self.sections.contains_key(&digest) {
-            let content = oracle::read_file(file).unwrap_or_default();
-            let sections = oracle::sections_beside_arguments(&content);
-            let digests = sections.map(|found| {
-                found.into_iter().map(|(name, bytes)| (name, hex::encode(Sha256::digest(bytes)))).collect()
-            });
-            self.sections.insert(digest.clone(), digests);
-        }
-        let sections = self.sections.get(&digest).cloned().flatten();
+        let sections = self.sections.entry(digest.clone()).or_insert_with(|| section_digests(file)).clone();
         Ok(BootFile { digest, sections })
     }
 
@@ -251,6 +243,13 @@ fn own_entries(disk: &Disk) -> Result<Vec<MenuEntry>> {
 
 fn below(disk: &Disk, live: &LiveRoot) -> PathBuf {
     live.etc.strip_prefix(&disk.sysroot).unwrap_or(&live.etc).to_owned()
+}
+
+/// SHA-256 of each section of an image with a command line, but for that.
+fn section_digests(file: &Path) -> Option<BTreeMap<String, String>> {
+    let content = oracle::read_file(file)?;
+    let sections = oracle::sections_beside_arguments(&content)?.into_iter();
+    Some(sections.map(|(name, bytes)| (name, hex::encode(Sha256::digest(bytes)))).collect())
 }
 
 fn arguments(entry: &MenuEntry) -> Vec<String> {

@@ -32,6 +32,11 @@ pub fn efi_architecture() -> &'static str {
     }
 }
 
+/// The path that firmware tries on a disk that it has not met (UEFI specification, section 3.5.1.1).
+pub fn removable_path() -> String {
+    format!("EFI/BOOT/BOOT{}.EFI", efi_architecture().to_ascii_uppercase())
+}
+
 /// Reads one of systemd's EFI programs out of a tree: `{name}{architecture}{suffix}`.
 ///
 /// # Errors

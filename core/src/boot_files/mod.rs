@@ -11,8 +11,8 @@ mod space;
 mod verify;
 
 pub use addons::{
-    AddonSet, addon_cmdline, addon_digests, addon_folder, copy_addons, efi_architecture, set_digest,
-    systemd_efi_program,
+    AddonSet, addon_cmdline, addon_digests, addon_folder, copy_addons, efi_architecture, removable_path,
+    set_digest, systemd_efi_program,
 };
 pub use copy::{Checked, Placed, place, place_blob, place_named, read_back};
 pub use leftover::{remove_folder, remove_temporaries};

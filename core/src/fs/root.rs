@@ -168,10 +168,11 @@ impl Root {
             let (parent, name) = path.rsplit_once('/').unwrap_or((".", path));
             // One that is there is damaged, perhaps, or another name of the folder that was renamed last.
             let taken = self.list(parent)?;
-            let free = |number: u32| {
-                Some(format!("{TEMPORARY_PREFIX}{number}.{name}")).filter(|n| !taken.contains(n))
-            };
-            let temporary = (0..).find_map(free).map_or_else(String::new, |name| join(parent, &name));
+            let mut number = 0;
+            while taken.contains(&format!("{TEMPORARY_PREFIX}{number}.{name}")) {
+                number += 1;
+            }
+            let temporary = join(parent, &format!("{TEMPORARY_PREFIX}{number}.{name}"));
             let what = || format!("create folder {}", self.show(path));
             self.again(|| self.dir.create_dir(&temporary)).context_io(what)?;
             self.sync_folder(&temporary)?;
@@ -194,7 +195,7 @@ impl Root {
         let temporary = self.write_temporary(path, content)?;
         let moved = self.move_into_place(&temporary, path, style);
         if moved.as_ref().is_err_and(|error| error.kind() != crate::ErrorKind::Interrupted) {
-            let _ = self.dir.remove_file(&temporary);
+            let _ = self.unlink(&temporary);
         }
         moved
     }
@@ -226,7 +227,7 @@ impl Root {
         self.faults.before(&format!("write {}", self.show(&temporary)))?;
         let made = self.fill_and_sync(&temporary, fill);
         if made.is_err() {
-            let _ = self.dir.remove_file(&temporary);
+            let _ = self.unlink(&temporary);
         }
         Ok((temporary, made.context_io(|| format!("write {}", self.show(path)))?))
     }
