@@ -77,13 +77,20 @@ const DEBIAN_KEYS: &[&str] = &[
 ];
 
 /// Everything that is needed to build, compose images, and run the tests and the demo.
-pub const REQUIREMENTS: [Requirement; 30] = [
+pub const REQUIREMENTS: [Requirement; 31] = [
     program("pkg-config", "the build", "pkg-config", "pkgconf-pkg-config", "pkgconf"),
     files(&["/usr/include/openssl/ssl.h"], "the build", "libssl-dev", "openssl-devel", "openssl"),
     files(&["/usr/include/ostree-1/ostree.h"], "the build", "libostree-dev", "ostree-devel", "ostree"),
     files(&["/usr/include/zstd.h"], "the build", "libzstd-dev", "libzstd-devel", "zstd"),
     program("ostree", "tests of OSTree", "ostree", "ostree", "ostree"),
     program("grub-mkimage", "disks", "grub-common", "grub2-tools", "grub"),
+    files(
+        &["/usr/bin/grub-fstest", "/usr/bin/grub2-fstest"],
+        "power cuts",
+        "grub-common",
+        "grub2-tools-extra",
+        "grub",
+    ),
     files(
         &["/usr/lib/grub/x86_64-efi/moddep.lst"],
         "tests of GRUB",

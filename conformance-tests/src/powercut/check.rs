@@ -50,8 +50,8 @@ pub struct Findings {
     pub states: usize,
     /// Those in which the kernel would stumble over something on the ESP.
     pub damaged: usize,
-    /// Whether the first of those is to be booted, whatever was chosen.
-    wants_damaged: bool,
+    /// Which first states are to be booted, whatever was chosen.
+    wanted: Wanted,
     /// States that were equal to one already checked.
     pub equal: usize,
     /// How many states boot which version by default.
@@ -64,6 +64,24 @@ pub struct Findings {
     pub failed: usize,
     /// Time for the states.
     pub took: Duration,
+}
+
+/// The states of which the first one is always booted.
+#[derive(Debug, Clone, Copy, Default)]
+struct Wanted {
+    /// Something on the ESP would make the kernel stumble.
+    damaged: bool,
+    /// Where it is about to be confirmed, the version on trial does not boot.
+    back: bool,
+}
+
+impl Wanted {
+    fn take(&mut self, damaged: bool, verb: Verb, version: &str) -> bool {
+        let back = verb == Verb::Confirm && version != verb.may_boot().last().copied().unwrap_or_default();
+        let take = |flag: &mut bool, now: bool| now && std::mem::take(flag);
+        // Both are taken by a state that is both.
+        take(&mut self.damaged, damaged) | take(&mut self.back, back)
+    }
 }
 
 /// A state that is to be booted by a real machine.
@@ -114,7 +132,7 @@ pub fn check(
         let groups = choose(&life.timeline, &window.events, amount.states, seed);
         let boots = chosen(groups.len(), amount.boots, seed);
         let mut findings = Findings::new(window, &life.timeline);
-        findings.wants_damaged = amount.boots > 0;
+        findings.wanted = Wanted { damaged: amount.boots > 0, back: amount.boots > 0 };
         let start = Instant::now();
         // Groups without a new state pass their turn on.
         let mut due = 0;
@@ -178,7 +196,7 @@ impl<'a> Walk<'a> {
 
     fn learn(&mut self, version: &'static str, cut: usize) -> Result<()> {
         self.show(cut, &[], &[]).with_context(|| format!("the state in which {version} is whole"))?;
-        let (_, root) = self.root.as_ref().context("a root")?;
+        let (_, root) = self.root.as_mut().context("a root")?;
         let variables = self.machine.variables();
         self.judge
             .learn(version, &self.before, &mut self.esp, root, variables)
@@ -235,14 +253,13 @@ impl<'a> Walk<'a> {
                 continue;
             }
             findings.states += 1;
-            let verdict = self.state(window.verb, group, esp);
+            let verdict = self.state(window, group, esp);
             match verdict {
                 Ok(version) => {
                     *findings.booting.entry(version).or_default() += 1;
                     let damaged = !self.esp.damaged().is_empty();
                     findings.damaged += usize::from(damaged);
-                    let first_damaged = damaged && std::mem::take(&mut findings.wants_damaged);
-                    if *due > 0 || first_damaged {
+                    if *due > 0 || findings.wanted.take(damaged, window.verb, version) {
                         *due = due.saturating_sub(1);
                         bootable.push(self.bootable(window.verb, group, esp, version, bootable.len())?);
                     }
@@ -258,10 +275,11 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn state(&mut self, verb: Verb, group: &Group, esp: &[Kept]) -> Result<&'static str> {
+    fn state(&mut self, window: &Window, group: &Group, esp: &[Kept]) -> Result<&'static str> {
         self.show(group.cut, &group.root, esp)?;
         let (_, root) = self.root.as_mut().context("a root")?;
-        self.judge.check(verb, &mut self.esp, root, self.machine.variables())
+        let loading = !self.life.timeline.touches(Part::Root, window.events.start..group.cut);
+        self.judge.check((window.verb, loading), &mut self.esp, root, self.machine.variables())
     }
 
     /// Leaves the disk, the variables and a list of what was written below the target folder, to be looked at.
@@ -304,7 +322,7 @@ impl<'a> Walk<'a> {
         let group = Group { cut: window.events.end, root: Vec::new(), esp: vec![Vec::new()] };
         self.machine.advance(group.cut)?;
         let new = window.verb.may_boot().last().copied().unwrap_or_default();
-        let state = self.state(window.verb, &group, &[]);
+        let state = self.state(window, &group, &[]);
         let problem = match state {
             Ok(version) if version == new => return Ok(()),
             Ok(version) => anyhow::anyhow!("it is done, and {version} boots, not {new}"),
@@ -357,7 +375,7 @@ impl Findings {
             events: (events.len() - flushes, flushes),
             states: 0,
             damaged: 0,
-            wants_damaged: false,
+            wanted: Wanted::default(),
             equal: 0,
             booting: BTreeMap::new(),
             boots: 0,

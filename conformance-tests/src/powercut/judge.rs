@@ -46,12 +46,43 @@ impl BootFile {
     }
 }
 
+/// How a bootloader counts the boots of a version on trial, and so what may boot when that was cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trials {
+    /// One boot, which the firmware does once: until it is confirmed, the old version is the default.
+    OneShot,
+    /// The loader renames the entry through the firmware, whose driver takes the old name away before the new one is whole: if that is cut, the trial is lost.
+    Renamed,
+    /// The loader writes into a block that it has.
+    InPlace,
+}
+
+impl Trials {
+    fn of(bootloader: &str) -> Self {
+        match bootloader {
+            "uki" => Self::OneShot,
+            "systemd-boot" => Self::Renamed,
+            _ => Self::InPlace,
+        }
+    }
+
+    /// What may boot while `verb` runs, or, if `loading`, before the kernel has written anything.
+    fn may_boot(self, verb: Verb, loading: bool) -> &'static [&'static str] {
+        match (self, verb) {
+            (Self::OneShot, _) => verb.may_boot(),
+            (Self::Renamed, Verb::Confirm) if loading => verb.may_boot(),
+            (_, Verb::Confirm) => &["v2"],
+            _ => verb.may_boot(),
+        }
+    }
+}
+
 /// All versions that were seen whole.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Judge {
     known: Vec<Known>,
     esp_guid: [u8; 16],
-    one_shot_trials: bool,
+    trials: Trials,
     scratch: PathBuf,
     /// Sections by the digest of the file.
     sections: BTreeMap<String, Option<BTreeMap<String, String>>>,
@@ -62,6 +93,8 @@ pub struct Judge {
 pub struct Root {
     mounted: MountedRoot,
     thorough: bool,
+    /// SHA-256 of what GRUB reads there.
+    seen_by_grub: BTreeMap<PathBuf, String>,
     /// By version: what is wrong with its tree or its data.
     verified: BTreeMap<&'static str, Option<String>>,
 }
@@ -69,12 +102,22 @@ pub struct Root {
 impl Root {
     /// One that nothing is known about; see [`Tree::verify`] for `thorough`.
     pub fn new(mounted: MountedRoot, thorough: bool) -> Self {
-        Self { mounted, thorough, verified: BTreeMap::new() }
+        Self { mounted, thorough, seen_by_grub: BTreeMap::new(), verified: BTreeMap::new() }
     }
 
     /// The mount.
     pub fn mounted(&self) -> &MountedRoot {
         &self.mounted
+    }
+
+    /// SHA-256 of a file in it, as GRUB reads it.
+    fn seen_by_grub(&mut self, file: &Path) -> Result<String> {
+        if let Some(digest) = self.seen_by_grub.get(file) {
+            return Ok(digest.clone());
+        }
+        let digest = hex::encode(Sha256::digest(self.mounted.seen_by_grub(file)?));
+        self.seen_by_grub.insert(file.to_owned(), digest.clone());
+        Ok(digest)
     }
 
     /// The mount, to end it.
@@ -86,16 +129,8 @@ impl Root {
 impl Judge {
     /// One for a recorded life, which knows nothing yet; it puts files into `scratch`.
     pub fn new(life: &Life, scratch: PathBuf) -> Self {
-        let one_shot_trials = life.cell.bootloader == "uki";
-        Self { esp_guid: life.esp_guid, one_shot_trials, scratch, ..Self::default() }
-    }
-
-    /// Without a loader that counts, a trial is a boot that the firmware does once: until it is confirmed, the old version is the default.
-    fn may_boot(&self, verb: Verb) -> &'static [&'static str] {
-        match verb {
-            Verb::Confirm if !self.one_shot_trials => &["v2"],
-            _ => verb.may_boot(),
-        }
+        let trials = Trials::of(&life.cell.bootloader);
+        Self { known: Vec::new(), esp_guid: life.esp_guid, trials, scratch, sections: BTreeMap::new() }
     }
 
     fn disk(&self, esp: &EspFolder, root: &Root, variables: &[u8]) -> Result<Disk> {
@@ -113,7 +148,7 @@ impl Judge {
         version: &'static str,
         before: &Before,
         esp: &mut EspFolder,
-        root: &Root,
+        root: &mut Root,
         variables: &[u8],
     ) -> Result<()> {
         let disk = self.disk(esp, root, variables)?;
@@ -131,13 +166,13 @@ impl Judge {
         Ok(())
     }
 
-    /// Checks a state, and returns the version that boots by default.
+    /// Checks a state, and returns the version that boots by default; `loading` if the power failed before the kernel wrote anything.
     ///
     /// # Errors
     /// Says what is wrong.
     pub fn check(
         &mut self,
-        verb: Verb,
+        (verb, loading): (Verb, bool),
         esp: &mut EspFolder,
         root: &mut Root,
         variables: &[u8],
@@ -150,7 +185,7 @@ impl Judge {
             versions.push(version.with_context(|| format!("the entry {}", entry.name))?);
         }
         let first = *versions.first().context("nothing boots")?;
-        let may_boot = self.may_boot(verb);
+        let may_boot = self.trials.may_boot(verb, loading);
         ensure!(may_boot.contains(&first), "{first} boots, not one of {may_boot:?}");
         ensure!(versions.contains(&verb.must_stay()), "{} is in no entry", verb.must_stay());
         Ok(first)
@@ -192,17 +227,14 @@ impl Judge {
     }
 
     /// What the loader of an entry reads.
-    fn files(&mut self, esp: &mut EspFolder, root: &Root, entry: &MenuEntry) -> Result<Vec<BootFile>> {
+    fn files(&mut self, esp: &mut EspFolder, root: &mut Root, entry: &MenuEntry) -> Result<Vec<BootFile>> {
         entry.files.iter().map(|file| self.file(esp, root, file)).collect()
     }
 
-    fn file(&mut self, esp: &mut EspFolder, root: &Root, file: &Path) -> Result<BootFile> {
+    fn file(&mut self, esp: &mut EspFolder, root: &mut Root, file: &Path) -> Result<BootFile> {
         if file.starts_with(root.mounted.path()) {
-            let digest = root.mounted.loader_file(file);
-            let digest = digest.with_context(|| {
-                format!("no loader finds {} before the journal is replayed", file.display())
-            })?;
-            return Ok(BootFile { digest: digest.to_owned(), sections: None });
+            let digest = root.seen_by_grub(file).context("before the journal is replayed")?;
+            return Ok(BootFile { digest, sections: None });
         }
         let digest = esp.digest(file)?;
         let sections = self.sections.entry(digest.clone()).or_insert_with(|| section_digests(file)).clone();
@@ -266,6 +298,15 @@ mod tests {
             digest: digest.to_owned(),
             sections: sections.map(|found| found.iter().map(owned).collect()),
         }
+    }
+
+    #[test]
+    fn only_a_loader_that_renames_may_lose_a_trial_and_only_until_the_kernel_runs() {
+        let old: &[_] = &["v1", "v2"];
+        let may_boot = |loader, loading| Trials::of(loader).may_boot(Verb::Confirm, loading);
+        assert_eq!((may_boot("systemd-boot", true), may_boot("systemd-boot", false)), (old, &["v2"][..]));
+        assert_eq!((may_boot("grub2", true), may_boot("uki", false)), (&["v2"][..], old));
+        assert_eq!(Trials::of("grub2").may_boot(Verb::Finalise, false), Verb::Finalise.may_boot());
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //!
 //! - [`life`] records, [`images`] makes what is installed;
 //! - [`log`] reads the log, [`timeline`] knows what survives where, [`choice`] chooses states;
-//! - [`machine`] rebuilds disks, [`scratch`] keeps copies of them, [`root_file_system`] recovers their roots, [`fat`] and [`esp`] show the ESP as firmware finds it;
+//! - [`machine`] rebuilds disks, [`scratch`] keeps copies of them, [`root_file_system`] recovers their roots, `grub` reads there as GRUB does, [`fat`] and [`esp`] show the ESP as firmware finds it;
 //! - [`tree`] and [`judge`] say what is wrong with a state, [`check`] walks through all of them, [`mod@boot`] boots some;
 //! - [`run`] is the command.
 
@@ -16,6 +16,7 @@ pub mod check;
 pub mod choice;
 pub mod esp;
 pub mod fat;
+mod grub;
 pub mod images;
 pub mod judge;
 pub mod life;

@@ -70,27 +70,11 @@ impl RootFileSystem {
     /// # Errors
     /// When the kernel cannot recover it.
     pub fn mount(self, disk: &Path, place: &Range<u64>, at: &Path) -> Result<()> {
-        self.mount_with(if self == Self::Xfs { "nouuid" } else { "rw" }, disk, place, at)
-    }
-
-    /// Mounts it without recovery, as a loader sees it.
-    ///
-    /// # Errors
-    /// When the kernel does not take it like that.
-    pub fn mount_unrecovered(self, disk: &Path, place: &Range<u64>, at: &Path) -> Result<()> {
-        let options = match self {
-            Self::Ext4 => "ro,noload",
-            Self::Xfs => "ro,norecovery,nouuid",
-            Self::Btrfs => "ro,rescue=nologreplay",
-        };
-        self.mount_with(options, disk, place, at)
-    }
-
-    fn mount_with(self, options: &str, disk: &Path, place: &Range<u64>, at: &Path) -> Result<()> {
         if self == Self::Btrfs {
             // The kernel remembers disks, and refuses an older state of one that it has seen. There is none to forget at first.
             drop(host::run(host::command("btrfs").args(["device", "scan", "--forget"])));
         }
+        let options = if self == Self::Xfs { "nouuid" } else { "rw" };
         let options = format!("{options},loop,offset={},sizelimit={}", place.start, place.end - place.start);
         let mut mount = host::command("mount");
         host::run(mount.args(["-t", self.name(), "-o", &options]).arg(disk).arg(at)).map(drop)

@@ -3,7 +3,6 @@
 //! All of it is mounted in a mount namespace of the process ([`in_own_namespace`]): it goes with the process, however that ends.
 
 use std::{
-    collections::BTreeMap,
     fs::File,
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
@@ -11,9 +10,8 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use sha2::{Digest as _, Sha256};
 
-use super::{log::SECTOR, machine::Patch, root_file_system::RootFileSystem, timeline::Layout};
+use super::{grub, log::SECTOR, machine::Patch, root_file_system::RootFileSystem, timeline::Layout};
 use crate::host;
 
 /// Sparse: what is not used takes no memory.
@@ -126,8 +124,8 @@ impl Drop for Clone {
 pub struct MountedRoot {
     at: PathBuf,
     disk: Clone,
+    unrecovered: Clone,
     layout: Layout,
-    loader_files: BTreeMap<PathBuf, String>,
 }
 
 impl MountedRoot {
@@ -136,9 +134,10 @@ impl MountedRoot {
     /// # Errors
     /// When the kernel cannot recover it.
     pub fn mount(disk: Clone, layout: &Layout, at: &Path) -> Result<Self> {
-        let loader_files = loader_files(&disk, layout, at)?;
+        let beside = disk.path().with_extension("unrecovered");
+        let unrecovered = Clone::make(&File::open(disk.path())?, beside, &Patch::new())?;
         layout.file_system.mount(disk.path(), &layout.root, at)?;
-        Ok(Self { at: at.to_owned(), disk, layout: layout.clone(), loader_files })
+        Ok(Self { at: at.to_owned(), disk, unrecovered, layout: layout.clone() })
     }
 
     /// Where it is mounted.
@@ -146,9 +145,12 @@ impl MountedRoot {
         &self.at
     }
 
-    /// SHA-256 of a file in `/boot`, as a loader found it that replays no journal.
-    pub fn loader_file(&self, file: &Path) -> Option<&str> {
-        self.loader_files.get(file.strip_prefix(&self.at).ok()?).map(String::as_str)
+    /// The content of a file as GRUB reads it, with its own drivers, and no journal replayed: of the disk as it was before it was mounted.
+    ///
+    /// # Errors
+    /// When GRUB does not find it, or cannot read it.
+    pub fn seen_by_grub(&self, file: &Path) -> Result<Vec<u8>> {
+        grub::read(self.unrecovered.path(), file.strip_prefix(&self.at)?)
     }
 
     /// What is mounted.
@@ -176,31 +178,4 @@ impl Drop for MountedRoot {
     fn drop(&mut self) {
         unmount_lazily(&self.at);
     }
-}
-
-/// SHA-256 of all files in `/boot`, before any recovery. None where a loader could not read the file system either.
-fn loader_files(disk: &Clone, layout: &Layout, at: &Path) -> Result<BTreeMap<PathBuf, String>> {
-    if layout.file_system.mount_unrecovered(disk.path(), &layout.root, at).is_err() {
-        return Ok(BTreeMap::new());
-    }
-    let mut files = BTreeMap::new();
-    // What cannot be read is not there for a loader.
-    drop(add_files(&at.join("boot"), at, &mut files));
-    host::run(host::command("umount").arg(at))?;
-    Ok(files)
-}
-
-fn add_files(folder: &Path, root: &Path, files: &mut BTreeMap<PathBuf, String>) -> Result<()> {
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        let (path, kind) = (entry.path(), entry.file_type()?);
-        if kind.is_dir() {
-            drop(add_files(&path, root, files));
-        } else if kind.is_file()
-            && let Ok(content) = std::fs::read(&path)
-        {
-            files.insert(path.strip_prefix(root)?.to_owned(), hex::encode(Sha256::digest(content)));
-        }
-    }
-    Ok(())
 }

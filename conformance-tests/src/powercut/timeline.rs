@@ -106,6 +106,12 @@ impl Timeline {
         Ok(())
     }
 
+    /// Whether anything was written to `part` meanwhile.
+    pub fn touches(&self, part: Part, events: Range<usize>) -> bool {
+        let events = self.events.get(events).unwrap_or_default();
+        events.iter().any(|event| matches!(event, Event::Write(write) if write.part == part))
+    }
+
     /// All events.
     pub fn events(&self) -> &[Event] {
         &self.events
