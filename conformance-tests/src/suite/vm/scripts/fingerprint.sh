@@ -8,6 +8,8 @@ find /sysroot -xdev \( -path '/sysroot/state/os/*/var' -o -path '/sysroot/ostree
     -printf '%p\t%y %s %m %U %T@ %l\n' | sed -E '/\t d /s/ [0-9]+ / /' || true
 for place in /efi /boot /boot/efi /run/bootwright/esp; do
     mountpoint -q "$place" || continue
+    # An automount point is mounted by this, and not by find, which would see another file system than the one that it was told.
+    ls "$place/." > /dev/null
     find "$place" -xdev -type f -exec sha256sum {} + | sed -E 's/^([0-9a-f]+)  (.*)$/\2\t\1/'
 done
 if [ -d /sys/firmware/efi/efivars ]; then
