@@ -56,13 +56,9 @@ impl RootFileSystem {
         match self {
             Self::Ext4 => &["--filesystem", "ext4"],
             Self::Xfs => &["--filesystem", "xfs", "--allow-missing-verity"],
+            // A kernel that can verify files there does.
             Self::Btrfs => &["--filesystem", "btrfs", "--allow-missing-verity"],
         }
-    }
-
-    /// Whether files on it may have fs-verity, so that a kernel without that cannot open them.
-    pub const fn verifies(self) -> bool {
-        matches!(self, Self::Ext4)
     }
 
     /// Mounts the partition at `place` of `disk`, and recovers it as at the next boot.

@@ -158,6 +158,11 @@ impl MountedRoot {
         self.layout.file_system
     }
 
+    /// The disk that it is on, as it is after the recovery.
+    pub fn disk(&self) -> &Path {
+        self.disk.path()
+    }
+
     /// The file system as programs of e2fsprogs name it: a part of a file.
     pub fn device(&self) -> String {
         format!("{}?offset={}", self.disk.path().display(), self.layout.root.start)

@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use sha2::{Digest as _, Sha256};
 
-use super::scratch::MountedRoot;
+use super::{grub, root_file_system::RootFileSystem, scratch::MountedRoot};
 use crate::{host, oracle::LiveRoot};
 
 /// Where the composefs store has its objects, below the physical root.
@@ -170,23 +170,43 @@ fn walk(folder: &Path, each: &mut impl FnMut(&Path, &std::fs::Metadata) -> Resul
 
 /// Files with the content of objects, in a root whose kernel may not know how to open them.
 fn contents(root: &MountedRoot, names: &[String], scratch: &Path) -> Result<Vec<PathBuf>> {
-    if root.file_system().verifies() {
-        return dump(root, names, scratch);
+    match root.file_system() {
+        RootFileSystem::Ext4 => dump(root, names, scratch),
+        RootFileSystem::Btrfs => copy(root, names, scratch),
+        RootFileSystem::Xfs => Ok(names.iter().map(|name| object(root.path(), name)).collect()),
     }
-    Ok(names.iter().map(|name| object(root.path(), name)).collect())
+}
+
+/// Copies them out of a btrfs, past the kernel.
+fn copy(root: &MountedRoot, names: &[String], scratch: &Path) -> Result<Vec<PathBuf>> {
+    let folder = emptied(root, scratch)?;
+    let copy = |(number, name): (usize, &String)| {
+        let file = folder.join(number.to_string());
+        std::fs::write(&file, grub::read(root.disk(), &object(Path::new(""), name))?)?;
+        Ok(file)
+    };
+    names.iter().enumerate().map(copy).collect()
+}
+
+/// A folder for copies, once what was mounted is on its disk.
+fn emptied(root: &MountedRoot, scratch: &Path) -> Result<PathBuf> {
+    rustix::fs::syncfs(std::fs::File::open(root.path())?)?;
+    let folder = scratch.join("dump");
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder)?;
+    }
+    std::fs::create_dir_all(&folder)?;
+    Ok(folder)
 }
 
 /// Copies them out of an ext4, past the kernel.
 fn dump(root: &MountedRoot, names: &[String], scratch: &Path) -> Result<Vec<PathBuf>> {
-    rustix::fs::syncfs(std::fs::File::open(root.path())?)?;
-    let folder = scratch.join("dump");
-    std::fs::create_dir_all(&folder)?;
+    let folder = emptied(root, scratch)?;
     let (mut script, mut files) = (String::new(), Vec::new());
     for (number, name) in names.iter().enumerate() {
         let file = folder.join(number.to_string());
         let at = object(Path::new("/"), name);
         writeln!(script, "dump {} {}", at.display(), file.display())?;
-        drop(std::fs::remove_file(&file));
         files.push(file);
     }
     let commands = folder.join("commands");
