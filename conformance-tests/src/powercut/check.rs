@@ -134,10 +134,10 @@ pub fn check(
         let mut findings = Findings::new(window, &life.timeline);
         findings.wanted = Wanted { damaged: amount.boots > 0, back: amount.boots > 0 };
         let start = Instant::now();
-        // Groups without a new state pass their turn on.
-        let mut due = 0;
+        // Groups without a new state pass their turn on, and what is booted out of turn counts as well.
+        let mut due: i64 = 0;
         for (at, group) in groups.iter().enumerate() {
-            due += usize::from(boots.contains(&at));
+            due += i64::from(boots.contains(&at));
             walk.group(window, group, &mut findings, &mut due, &mut bootable)?;
         }
         walk.finished(window, &mut findings)?;
@@ -241,7 +241,7 @@ impl<'a> Walk<'a> {
         window: &Window,
         group: &Group,
         findings: &mut Findings,
-        due: &mut usize,
+        due: &mut i64,
         bootable: &mut Vec<Bootable>,
     ) -> Result<()> {
         self.machine.advance(group.cut)?;
@@ -259,8 +259,8 @@ impl<'a> Walk<'a> {
                     *findings.booting.entry(version).or_default() += 1;
                     let damaged = !self.esp.damaged().is_empty();
                     findings.damaged += usize::from(damaged);
-                    if *due > 0 || findings.wanted.take(damaged, window.verb, version) {
-                        *due = due.saturating_sub(1);
+                    if findings.wanted.take(damaged, window.verb, version) || *due > 0 {
+                        *due -= 1;
                         bootable.push(self.bootable(window.verb, group, esp, version, bootable.len())?);
                     }
                 }
