@@ -20,13 +20,7 @@ impl StdError for Cause {}
 pub(crate) fn library(what: impl Into<String>, otherwise: ErrorKind, error: &anyhow::Error) -> Error {
     tracing::debug!("{error:?}");
     let kind = error.chain().find_map(kind_of).unwrap_or(otherwise);
-    let wrapped = Error::new(kind, what).with_source(Cause(error.root_cause().to_string()));
-    match kind {
-        ErrorKind::NoSpace => {
-            wrapped.with_hint("free some space on the root file system, for example with `bootwright gc`")
-        }
-        _ => wrapped,
-    }
+    Error::new(kind, what).with_source(Cause(error.root_cause().to_string()))
 }
 
 /// A task that worked on an image did not come to its end. The library's readers panic on some malformed layers, and then the image is

@@ -11,13 +11,7 @@ pub(crate) fn library(what: impl Into<String>, error: glib::Error) -> Error {
 
 fn of_kind(kind: ErrorKind, what: impl Into<String>, error: glib::Error) -> Error {
     let wrapped = Error::new(kind, what).with_source(error);
-    match kind {
-        ErrorKind::NoSpace => {
-            wrapped.with_hint("free some space on the root file system, for example with `bootwright gc`")
-        }
-        ErrorKind::Permission => wrapped.with_hint("run it as root"),
-        _ => wrapped,
-    }
+    if kind == ErrorKind::Permission { wrapped.with_hint("run it as root") } else { wrapped }
 }
 
 /// libostree's own check for free space has no code of its own, only words.

@@ -43,12 +43,19 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         let state = &self.engine.parts.state;
+        if self.operation.frees_room() {
+            state.use_reserve_if_full()?;
+        }
         state.set_journal(Some(&self.intent(None)))?;
         for step in steps {
             tracing::debug!(?step, "step");
             self.one(step).await.map_err(|error| error.with_effect(self.effect))?;
         }
-        state.set_journal(None)
+        state.set_journal(None)?;
+        if self.operation.frees_room() || matches!(self.operation, Operation::Install) {
+            state.set_reserve_aside();
+        }
+        Ok(())
     }
 
     fn intent(&self, publication: Option<Publication>) -> Intent {
@@ -382,7 +389,7 @@ impl Engine {
         let result = run.all(&steps).await;
         let (prepared, removed) = (run.prepared.take(), std::mem::take(&mut run.removed));
         if let Err(error) = result {
-            return Err(self.undo(error, &observed).await);
+            return Err(self.parts.state.explained(self.undo(error, &observed).await));
         }
         Ok(Performed { observed, steps, prepared, removed })
     }

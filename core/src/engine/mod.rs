@@ -15,6 +15,7 @@ mod observe;
 mod plan;
 mod recover;
 mod refresh;
+mod room;
 mod state;
 mod status;
 mod verbs;

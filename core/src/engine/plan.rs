@@ -43,6 +43,11 @@ impl Operation {
             Self::Gc => "gc",
         }
     }
+
+    /// Whether it is what gives room back, or a machine needs it to stay on what works: it must not fail for want of room.
+    pub(super) const fn frees_room(&self) -> bool {
+        matches!(self, Self::Confirm | Self::CleanUp | Self::Gc)
+    }
 }
 
 /// A deployment in a plan: one that exists, or the one that an earlier step makes.

@@ -4,7 +4,7 @@ use std::{os::fd::OwnedFd, sync::OnceLock};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{Abandoned, Intent};
+use super::{Abandoned, Intent, room};
 use crate::{
     error::{Error, ErrorKind, IoContext, Result},
     fs::{ReplaceStyle, Root, TEMPORARY_PREFIX},
@@ -105,6 +105,30 @@ impl StateStore {
         Ok(self.folder.get_or_init(|| folder))
     }
 
+    /// The same error; where it is about space, with what the root has left.
+    pub(super) fn explained(&self, error: Error) -> Error {
+        room::explained(error, &self.sysroot)
+    }
+
+    /// Gives up what is set aside, if little else is left. The next [`StateStore::set_reserve_aside`] makes it anew.
+    ///
+    /// # Errors
+    /// `Io` and the like if it cannot be removed.
+    pub(super) fn use_reserve_if_full(&self) -> Result<()> {
+        match self.folder()? {
+            Some(folder) => room::use_reserve_if_full(folder),
+            None => Ok(()),
+        }
+    }
+
+    /// Sets room aside for a clean-up of a full disk, unless that is done. What is not possible now is tried again another time.
+    pub(super) fn set_reserve_aside(&self) {
+        let done = self.made().and_then(room::set_reserve_aside);
+        if let Err(error) = done {
+            tracing::debug!(%error, "no room is set aside");
+        }
+    }
+
     /// Takes the lock, or returns `None` if another command has it. Does not wait.
     ///
     /// # Errors
@@ -188,7 +212,7 @@ impl StateStore {
     /// Removes what a command left that was stopped while it wrote here. To be called under the lock.
     pub fn remove_temporaries(&self) -> Result<()> {
         let Some(folder) = self.folder()? else { return Ok(()) };
-        for within in [".", RECORDS] {
+        for within in [".", RECORDS, room::RESERVE] {
             for name in folder.list(within)?.iter().filter(|name| name.starts_with(TEMPORARY_PREFIX)) {
                 folder.remove_file(&format!("{within}/{name}"))?;
             }

@@ -402,6 +402,13 @@ impl Root {
         Ok(stats.f_bavail.saturating_mul(stats.f_frsize))
     }
 
+    /// How many files may still be made on this file system; `None` if it sets no number (btrfs, FAT).
+    pub fn free_inodes(&self) -> Result<Option<u64>> {
+        let what = || format!("ask for free inodes on {}", self.label.display());
+        let stats = rustix::fs::fstatvfs(&*self.dir).context_io(what)?;
+        Ok((stats.f_files > 0).then_some(stats.f_favail))
+    }
+
     /// A path of the running system that leads to this very folder, for programs and libraries that take nothing else.
     /// Valid in this process and its children as long as the value lives.
     pub fn proc_path(&self) -> PathBuf {

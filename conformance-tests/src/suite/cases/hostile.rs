@@ -17,6 +17,8 @@ use crate::{
     system::KernelFormat,
 };
 
+/// Enough for what an ordinary image adds.
+const INODES: u64 = 1000;
 /// How long it may take until the room of what was refused is there again, and between two looks.
 const ROOM_BACK: Duration = Duration::from_secs(20);
 const AGAIN: Duration = Duration::from_millis(50);
@@ -40,6 +42,17 @@ pub(super) const CASES: &[Case] = &[
         [Demand::Tier(Property::AnyLayers), Demand::Format(KernelFormat::Split)],
         Own,
         too_large
+    ),
+    case!(
+        "hostile::an_image_of_more_files_than_the_disk_has_inodes_is_refused_and_gone",
+        ["BW-315", "BW-903"],
+        [
+            Demand::Tier(Property::AnyLayers),
+            Demand::Tier(Property::FewInodes),
+            Demand::Format(KernelFormat::Split)
+        ],
+        Own,
+        too_many_files
     ),
 ];
 
@@ -89,7 +102,16 @@ async fn nothing_escaped(world: &mut dyn World) -> CaseResult {
 
 /// A few hundred kilobytes that unpack to more than there is room for.
 async fn too_large(world: &mut dyn World) -> CaseResult {
-    let image = next_image(world).layer(hostile::bomb());
+    does_not_fit(world, hostile::bomb()).await
+}
+
+async fn too_many_files(world: &mut dyn World) -> CaseResult {
+    world.leave_inodes(Some(INODES)).await?;
+    does_not_fit(world, hostile::many_files(2 * INODES)).await
+}
+
+async fn does_not_fit(world: &mut dyn World, layer: Vec<u8>) -> CaseResult {
+    let image = next_image(world).layer(layer);
     world.publish(Channel::MAIN, &image).await?;
     match world.upgrade(UpgradeMode::Stage).await {
         Err(Trouble::Refused(refusal)) => {

@@ -1,11 +1,11 @@
-//! Little room for boot files.
+//! Little room: for boot files, and in inodes of the root.
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use bootwright_core::ErrorKind;
 
 use super::{
     World, case,
-    steps::{install, next_image, nothing_changed, reboot_into, shows, stage, upgrade, with_way_back},
+    steps::{entries_if_seen, install, next_image, nothing_changed, reboot_into, shows, stage, upgrade, with_way_back},
 };
 use crate::suite::{
     Case, CaseResult, Channel, Demand, InstallOptions, Property, TestImage, Trouble, UpgradeMode, Upgraded,
@@ -13,6 +13,11 @@ use crate::suite::{
 };
 
 const LITTLE_ROOM: Demand = Demand::Tier(Property::LittleRoom);
+const FEW_INODES: Demand = Demand::Tier(Property::FewInodes);
+/// How many inodes are left at a shutdown: none, and some, but not enough.
+const INODES: [u64; 2] = [0, 5];
+/// With so many, a test image fits.
+const ENOUGH_INODES: u64 = 2000;
 
 pub(super) const CASES: &[Case] = &[
     case!(
@@ -35,6 +40,20 @@ pub(super) const CASES: &[Case] = &[
         [LITTLE_ROOM, Demand::Tier(Property::Fingerprints)],
         Own,
         nothing_given_up_in_vain
+    ),
+    case!(
+        "space::an_upgrade_without_inodes_is_refused_and_nothing_is_stuck",
+        ["BW-315", "BW-905"],
+        [FEW_INODES],
+        Own,
+        upgrade_without_inodes
+    ),
+    case!(
+        "space::a_shutdown_without_inodes_leaves_what_boots",
+        ["BW-001", "BW-905"],
+        [FEW_INODES],
+        Own,
+        shutdown_without_inodes
     ),
 ];
 
@@ -102,4 +121,70 @@ async fn refused_with_numbers(world: &mut dyn World) -> CaseResult {
     ensure!(rebooted == running, "{rebooted:?} runs");
     world.leave_room_for(None).await?;
     super::steps::upgrade_to(world, &image).await.map(drop)
+}
+
+/// Refused with few, and staged with more: at each number in between, it stops at another step.
+async fn upgrade_without_inodes(world: &mut dyn World) -> CaseResult {
+    let running = world.running().await?;
+    let image = next_image(world);
+    world.publish(Channel::MAIN, &image).await?;
+    let mut left = 0;
+    while !staged_with(world, left).await.with_context(|| format!("with {left} inodes"))? {
+        let entries = entries_if_seen(world).await.map(drop);
+        entries.with_context(|| format!("with {left} inodes"))?;
+        ensure!(world.running().await? == running, "something else runs");
+        left = left * 2 + 1;
+        ensure!(left < ENOUGH_INODES, "no upgrade with {left} inodes");
+    }
+    world.leave_inodes(None).await?;
+    reboot_into(world, image.version).await?;
+    upgrade(world).await.map(drop)
+}
+
+/// Whether an upgrade works with so many inodes. If not, it says what there is too little of, and what frees room still works.
+async fn staged_with(world: &mut dyn World, left: u64) -> anyhow::Result<bool> {
+    world.leave_inodes(Some(left)).await?;
+    match world.upgrade(UpgradeMode::Stage).await {
+        Ok(outcome) => ensure!(outcome == Upgraded::Staged, "an upgrade ended as {outcome:?}"),
+        Err(Trouble::Refused(refusal)) => {
+            let kind = refusal.kind;
+            ensure!(kind == ErrorKind::NoSpace, "refused as {kind}: {}", refusal.text);
+            ensure!(refusal.text.contains("inodes"), "it does not say what is missing: {}", refusal.text);
+            let status = world.status().await?;
+            shows(&status, status.staged.is_none(), "nothing is staged")?;
+            // With nothing at all left, too.
+            world.leave_inodes(Some(0)).await?;
+            world.gc().await.context("a clean-up")?;
+            return Ok(false);
+        }
+        Err(other) => return Err(other.into()),
+    }
+    Ok(true)
+}
+
+async fn shutdown_without_inodes(world: &mut dyn World) -> CaseResult {
+    for left in INODES {
+        one_shutdown(world, left).await.with_context(|| format!("with {left} inodes"))?;
+    }
+    Ok(())
+}
+
+async fn one_shutdown(world: &mut dyn World, left: u64) -> CaseResult {
+    let old = world.running().await?.version;
+    let image = next_image(world);
+    stage(world, &image).await?;
+    world.leave_inodes(Some(left)).await?;
+    let rebooted = match world.reboot().await {
+        Err(Trouble::Refused(refusal)) if refusal.kind == ErrorKind::NoSpace => {
+            // The machine goes down nevertheless, and comes up again.
+            entries_if_seen(world).await?;
+            world.leave_inodes(None).await?;
+            world.power_cut().await?
+        }
+        other => other?,
+    };
+    ensure!([old, image.version].contains(&rebooted.version), "{rebooted:?} runs");
+    world.leave_inodes(None).await?;
+    entries_if_seen(world).await?;
+    upgrade(world).await.map(drop)
 }

@@ -12,6 +12,10 @@ use crate::host;
 
 /// Sparse: what a case does not write takes no memory.
 const ROOT_SIZE: u64 = 256 << 20;
+/// Enough for a few deployments, and few enough to be used up in a moment.
+const INODES: &str = "4096";
+/// A folder full of empty files.
+const INODE_FILLER: &str = "inodes";
 /// How long a program may take to start.
 const BUSY: Duration = Duration::from_secs(10);
 /// Little, so that it can be filled.
@@ -37,7 +41,8 @@ impl LoopDisk {
         }
         File::create(disk.image("root"))?.set_len(ROOT_SIZE)?;
         // Power is cut between changes here, not between blocks: a journal would only take time.
-        let quiet = ["-q", "-O", "^has_journal", "-E", "lazy_itable_init=1,nodiscard"].map(str::to_owned);
+        let quiet = ["-q", "-N", INODES, "-O", "^has_journal", "-E", "lazy_itable_init=1,nodiscard"];
+        let quiet = quiet.map(str::to_owned);
         host::run(host::command("mkfs.ext4").args(quiet).args(mkfs_args).arg(disk.image("root")))?;
         disk.mount()?;
         disk.mount_esp()?;
@@ -97,6 +102,24 @@ impl LoopDisk {
                 other => return other.map(drop),
             }
         }
+    }
+
+    /// Uses up the inodes of the root, but for `left`; or frees them again.
+    ///
+    /// # Errors
+    /// When there are fewer.
+    pub fn leave_inodes(&self, left: Option<u64>) -> Result<()> {
+        let folder = self.sysroot().join(INODE_FILLER);
+        if folder.exists() {
+            std::fs::remove_dir_all(&folder)?;
+        }
+        let Some(left) = left else { return Ok(()) };
+        std::fs::create_dir(&folder)?;
+        let free = rustix::fs::statvfs(&folder)?.f_favail;
+        for number in left..free {
+            File::create(folder.join(number.to_string()))?;
+        }
+        Ok(())
     }
 
     /// Copies both to a new folder. Nothing may hold a file open.

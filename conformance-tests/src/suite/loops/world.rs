@@ -42,6 +42,7 @@ const PROPERTIES: &[Property] = &[
     Property::PluginCalls,
     Property::Damage,
     Property::LittleRoom,
+    Property::FewInodes,
     Property::Fingerprints,
     Property::UnconfirmedBoots,
     Property::BootMenus,
@@ -495,6 +496,10 @@ impl World for LoopWorld {
         rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, size.max(1))
             .map_err(std::io::Error::from)?;
         Ok(())
+    }
+
+    async fn leave_inodes(&mut self, left: Option<u64>) -> Result<()> {
+        Ok(self.disk.leave_inodes(left)?)
     }
 
     async fn ask_plugin(&mut self, call: PluginCall) -> Result<()> {

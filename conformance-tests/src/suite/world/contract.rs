@@ -188,6 +188,12 @@ pub trait World: Debug + Send {
     /// Fills the place where boot files go, until not more than `entries` further large kernels fit there; `None` frees it again.
     async fn leave_room_for(&mut self, entries: Option<u32>) -> Result<()>;
 
+    /// Uses up inodes of the root file system, until `left` files more can be made; `None` frees them again. Only with [`Property::FewInodes`].
+    async fn leave_inodes(&mut self, left: Option<u64>) -> Result<()> {
+        let _ = left;
+        Err(crate::suite::Property::FewInodes.into())
+    }
+
     /// Asks a plugin for something directly; used only where the capabilities exclude it. [`PluginCall`] says what.
     async fn ask_plugin(&mut self, call: PluginCall) -> Result<()>;
 
