@@ -176,9 +176,8 @@ pub fn bomb() -> Vec<u8> {
 
 /// So many small files, each with a content of its own that is too long for a store to put it anywhere but into a file.
 pub fn many_files(count: u64) -> Vec<u8> {
-    let add = |tar: Tar, number| {
-        tar.file(&format!("usr/lib/many/{number}"), format!("{number:0512}").as_bytes())
-    };
+    let add =
+        |tar: Tar, number| tar.file(&format!("usr/lib/many/{number}"), format!("{number:0512}").as_bytes());
     (0..count).fold(Tar::new(), add).is("many files").tar
 }
 

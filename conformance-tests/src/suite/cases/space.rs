@@ -5,7 +5,10 @@ use bootwright_core::ErrorKind;
 
 use super::{
     World, case,
-    steps::{entries_if_seen, install, next_image, nothing_changed, reboot_into, shows, stage, upgrade, with_way_back},
+    steps::{
+        entries_if_seen, install, next_image, nothing_changed, reboot_into, shows, stage, upgrade,
+        with_way_back,
+    },
 };
 use crate::suite::{
     Case, CaseResult, Channel, Demand, InstallOptions, Property, TestImage, Trouble, UpgradeMode, Upgraded,

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bootwright_core::fs::Fault;
 
 use crate::suite::{
-    Cell, Channel, Demand, Fingerprint, FsckFindings, Missing, Points, Result, Running, SeenEntry,
+    Cell, Channel, Demand, Fingerprint, FsckFindings, Missing, Points, Property, Result, Running, SeenEntry,
     SystemStatus, TestImage, Tier, Upgraded, Version,
 };
 
@@ -191,7 +191,7 @@ pub trait World: Debug + Send {
     /// Uses up inodes of the root file system, until `left` files more can be made; `None` frees them again. Only with [`Property::FewInodes`].
     async fn leave_inodes(&mut self, left: Option<u64>) -> Result<()> {
         let _ = left;
-        Err(crate::suite::Property::FewInodes.into())
+        Err(Property::FewInodes.into())
     }
 
     /// Asks a plugin for something directly; used only where the capabilities exclude it. [`PluginCall`] says what.
