@@ -43,7 +43,7 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         let state = &self.engine.parts.state;
-        if self.operation.frees_room() {
+        if self.operation.uses_reserve() {
             state.use_reserve_if_full()?;
         }
         state.set_journal(Some(&self.intent(None)))?;
@@ -52,7 +52,7 @@ impl<'a> Run<'a> {
             self.one(step).await.map_err(|error| error.with_effect(self.effect))?;
         }
         state.set_journal(None)?;
-        if self.operation.frees_room() || matches!(self.operation, Operation::Install) {
+        if self.operation.uses_reserve() || matches!(self.operation, Operation::Install) {
             state.set_reserve_aside();
         }
         Ok(())

@@ -44,9 +44,9 @@ impl Operation {
         }
     }
 
-    /// Whether it is what gives room back, or a machine needs it to stay on what works: it must not fail for want of room.
-    pub(super) const fn frees_room(&self) -> bool {
-        matches!(self, Self::Confirm | Self::CleanUp | Self::Gc)
+    /// Whether it may use what is set aside: it gives room back, or leads a machine to what works, and must not fail because a disk is full.
+    pub(super) const fn uses_reserve(&self) -> bool {
+        matches!(self, Self::Confirm | Self::CleanUp | Self::Rollback | Self::Gc)
     }
 }
 

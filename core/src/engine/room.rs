@@ -8,10 +8,11 @@ use crate::{
 
 /// The folder of the files that are set aside, beside the engine's records.
 pub(super) const RESERVE: &str = "reserve";
-/// The journal, a record that is being replaced, the lock of a backend's library, and one more.
-const FILES: u64 = 4;
-/// In bytes. More than any of those.
-const FILE_SIZE: usize = 16 << 10;
+/// The journal, a record that is being replaced, and what a backend's library needs to remove a deployment: libostree a lock, and a transaction
+/// with a folder, a lock and a few references.
+const FILES: u64 = 12;
+/// In bytes. More than most of those.
+const FILE_SIZE: usize = 8 << 10;
 /// With less, the reserve is used.
 const LITTLE: u64 = 1 << 20;
 

@@ -302,9 +302,14 @@ impl Engine {
             return Err(Error::not_found(format!("there is no deployment {id}"))
                 .with_hint(format!("installed: {}", known.join(", "))));
         }
-        let mut record = self.parts.state.record(id)?;
+        let state = &self.parts.state;
+        let mut record = state.record(id)?;
         record.pinned = pinned;
-        self.parts.state.set_record(id, &record)
+        // Unpinning is the first step to more room.
+        state.use_reserve_if_full()?;
+        state.set_record(id, &record)?;
+        state.set_reserve_aside();
+        Ok(())
     }
 }
 

@@ -58,6 +58,13 @@ pub(super) const CASES: &[Case] = &[
         Own,
         shutdown_without_inodes
     ),
+    case!(
+        "space::a_rollback_and_unpinning_work_without_inodes",
+        ["BW-905"],
+        [FEW_INODES],
+        Own,
+        rollback_without_inodes
+    ),
 ];
 
 async fn way_back_gives_way(world: &mut dyn World) -> CaseResult {
@@ -189,5 +196,20 @@ async fn one_shutdown(world: &mut dyn World, left: u64) -> CaseResult {
     ensure!([old, image.version].contains(&rebooted.version), "{rebooted:?} runs");
     world.leave_inodes(None).await?;
     entries_if_seen(world).await?;
+    upgrade(world).await.map(drop)
+}
+
+async fn rollback_without_inodes(world: &mut dyn World) -> CaseResult {
+    let (before, _) = with_way_back(world).await?;
+    let pinned = world.running().await?.id;
+    world.set_pinned(&pinned, true).await?;
+    world.leave_inodes(Some(0)).await?;
+    world.rollback().await?;
+    // A rollback, or what it leaves to the next command, may have used up what is set aside.
+    world.leave_inodes(Some(0)).await?;
+    world.set_pinned(&pinned, false).await?;
+    world.leave_inodes(Some(0)).await?;
+    reboot_into(world, before).await?;
+    world.leave_inodes(None).await?;
     upgrade(world).await.map(drop)
 }
