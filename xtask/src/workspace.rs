@@ -110,11 +110,27 @@ fn collect(folder: &Path, paths: &mut Vec<PathBuf>) -> Result<()> {
         let name = entry.file_name().to_string_lossy().into_owned();
         let hidden = name.starts_with('.') && !HIDDEN_SOURCES.contains(&name.as_str());
         let kind = entry.file_type()?;
-        if kind.is_file() {
+        // In a further worktree `.git` is a file, which says where the repository is.
+        if kind.is_file() && name != ".git" {
             paths.push(entry.path());
         } else if kind.is_dir() && !hidden && name != "target" {
             collect(&entry.path(), paths)?;
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_git_itself_keeps_is_no_source_in_a_further_worktree_either() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(".git"), "gitdir: elsewhere").unwrap();
+        fs::write(folder.path().join(".gitignore"), "target").unwrap();
+        let mut paths = Vec::new();
+        collect(folder.path(), &mut paths).unwrap();
+        assert_eq!(paths, [folder.path().join(".gitignore")]);
+    }
 }
