@@ -43,19 +43,12 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         let state = &self.engine.parts.state;
-        if self.operation.uses_reserve() {
-            state.use_reserve_if_full()?;
-        }
         state.set_journal(Some(&self.intent(None)))?;
         for step in steps {
             tracing::debug!(?step, "step");
             self.one(step).await.map_err(|error| error.with_effect(self.effect))?;
         }
-        state.set_journal(None)?;
-        if self.operation.uses_reserve() || matches!(self.operation, Operation::Install) {
-            state.set_reserve_aside();
-        }
-        Ok(())
+        state.set_journal(None)
     }
 
     fn intent(&self, publication: Option<Publication>) -> Intent {
@@ -381,6 +374,24 @@ impl Engine {
         operation: &Operation,
         image: Option<&ImageRequest>,
     ) -> Result<Performed> {
+        let state = &self.parts.state;
+        if operation.uses_reserve() {
+            // Before the recovery: that writes, too.
+            state.use_reserve_if_full()?;
+        }
+        let performed = self.perform_in_room(operation, image).await;
+        let performed = performed.map_err(|error| state.explained(error))?;
+        if operation.uses_reserve() || *operation == Operation::Install {
+            state.set_reserve_aside();
+        }
+        Ok(performed)
+    }
+
+    async fn perform_in_room(
+        &self,
+        operation: &Operation,
+        image: Option<&ImageRequest>,
+    ) -> Result<Performed> {
         self.recover().await?;
         let observed = self.observe().await?;
         self.record_lost_trials(&observed)?;
@@ -389,7 +400,7 @@ impl Engine {
         let result = run.all(&steps).await;
         let (prepared, removed) = (run.prepared.take(), std::mem::take(&mut run.removed));
         if let Err(error) = result {
-            return Err(self.parts.state.explained(self.undo(error, &observed).await));
+            return Err(self.undo(error, &observed).await);
         }
         Ok(Performed { observed, steps, prepared, removed })
     }

@@ -11,8 +11,8 @@ use super::{
     },
 };
 use crate::suite::{
-    Case, CaseResult, Channel, Demand, InstallOptions, Property, TestImage, Trouble, UpgradeMode, Upgraded,
-    is_version, refused,
+    Case, CaseResult, Channel, Demand, Health, InstallOptions, Property, TestImage, Trouble, UpgradeMode,
+    Upgraded, is_version, refused,
 };
 
 const LITTLE_ROOM: Demand = Demand::Tier(Property::LittleRoom);
@@ -64,6 +64,13 @@ pub(super) const CASES: &[Case] = &[
         [FEW_INODES],
         Own,
         rollback_without_inodes
+    ),
+    case!(
+        "space::a_lost_trial_is_left_without_inodes",
+        ["BW-123", "BW-905"],
+        [FEW_INODES, Demand::Tier(Property::UnconfirmedBoots), Demand::Tier(Property::FailingBoots)],
+        Own,
+        lost_trial_without_inodes
     ),
 ];
 
@@ -210,6 +217,21 @@ async fn rollback_without_inodes(world: &mut dyn World) -> CaseResult {
     world.set_pinned(&pinned, false).await?;
     world.leave_inodes(Some(0)).await?;
     reboot_into(world, before).await?;
+    world.leave_inodes(None).await?;
+    upgrade(world).await.map(drop)
+}
+
+/// What the last good deployment does first is to record the trial, which takes room.
+async fn lost_trial_without_inodes(world: &mut dyn World) -> CaseResult {
+    let good = world.running().await?.version;
+    let image = next_image(world).health(Health::NeverComesUp);
+    stage(world, &image).await?;
+    world.reboot_unconfirmed().await?;
+    world.leave_inodes(Some(0)).await?;
+    let running = world.power_cut().await.context("the boots that follow")?;
+    ensure!(running.version == good, "{running:?} runs, {good} should");
+    let status = world.status().await?;
+    shows(&status, status.left(image.version).is_some(), "the trial was lost")?;
     world.leave_inodes(None).await?;
     upgrade(world).await.map(drop)
 }
