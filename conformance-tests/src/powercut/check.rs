@@ -77,7 +77,7 @@ struct Wanted {
 
 impl Wanted {
     fn take(&mut self, damaged: bool, verb: Verb, version: &str) -> bool {
-        let back = verb == Verb::Confirm && version != verb.may_boot().last().copied().unwrap_or_default();
+        let back = verb == Verb::Confirm && version != verb.leads_to();
         let take = |flag: &mut bool, now: bool| now && std::mem::take(flag);
         // Both are taken by a state that is both.
         take(&mut self.damaged, damaged) | take(&mut self.back, back)
@@ -321,7 +321,7 @@ impl<'a> Walk<'a> {
     fn finished(&mut self, window: &Window, findings: &mut Findings) -> Result<()> {
         let group = Group { cut: window.events.end, root: Vec::new(), esp: vec![Vec::new()] };
         self.machine.advance(group.cut)?;
-        let new = window.verb.may_boot().last().copied().unwrap_or_default();
+        let new = window.verb.leads_to();
         let state = self.state(window, &group, &[]);
         let problem = match state {
             Ok(version) if version == new => return Ok(()),

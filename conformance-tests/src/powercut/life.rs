@@ -79,9 +79,14 @@ impl Verb {
         row.map_or((&[], ""), |(_, versions, running)| (*versions, *running))
     }
 
-    /// The versions that may boot if the power fails meanwhile; the last one must boot once it is done.
+    /// The versions that may boot if the power fails meanwhile.
     pub fn may_boot(self) -> &'static [&'static str] {
         self.row().0
+    }
+
+    /// The version that must boot once it is done.
+    pub fn leads_to(self) -> &'static str {
+        self.may_boot().last().copied().unwrap_or_default()
     }
 
     /// The version whose entry has to stay: what runs, or, in a trial, the way back.

@@ -2,12 +2,12 @@
 //! look at bytes, where inodes may have run out.
 
 use crate::{
-    error::{Error, ErrorKind, Result},
-    fs::{ReplaceStyle, Root},
+    error::{Error, ErrorKind, IoContext as _, Result},
+    fs::Root,
 };
 
 /// The folder of the files that are set aside, beside the engine's records.
-pub(super) const RESERVE: &str = "reserve";
+const RESERVE: &str = "reserve";
 /// The journal, a record that is being replaced, and what a backend's library needs to remove a deployment: libostree a lock, and a transaction
 /// with a folder, a lock and a few references.
 const FILES: u64 = 12;
@@ -16,11 +16,14 @@ const FILE_SIZE: usize = 8 << 10;
 /// With less, the reserve is used.
 const LITTLE: u64 = 1 << 20;
 
-/// Makes those files of the reserve that are not there, in the engine's folder.
+/// Makes those files of the reserve that are not there, in the engine's folder. What is in them does not matter: they are neither synced nor renamed.
 pub(super) fn set_reserve_aside(folder: &Root) -> Result<()> {
-    for file in reserve().filter(|file| !folder.exists(file)) {
+    let there = folder.list(RESERVE)?;
+    for name in names().filter(|name| !there.contains(name)) {
         folder.create_dir_all(RESERVE)?;
-        folder.replace(&file, &[0; FILE_SIZE], ReplaceStyle::Relaxed)?;
+        let what = || format!("write {}", folder.show(&path(&name)));
+        folder.faults().before(&what())?;
+        folder.dir().write(path(&name), [0; FILE_SIZE]).context_io(what)?;
     }
     Ok(())
 }
@@ -31,14 +34,18 @@ pub(super) fn use_reserve_if_full(folder: &Root) -> Result<()> {
     if !few && folder.free_bytes()? >= LITTLE {
         return Ok(());
     }
-    for file in reserve() {
-        folder.remove_file(&file)?;
+    for name in names() {
+        folder.remove_file(&path(&name))?;
     }
     Ok(())
 }
 
-fn reserve() -> impl Iterator<Item = String> {
-    (0..FILES).map(|number| format!("{RESERVE}/{number}"))
+fn names() -> impl Iterator<Item = String> {
+    (0..FILES).map(|number| number.to_string())
+}
+
+fn path(name: &str) -> String {
+    format!("{RESERVE}/{name}")
 }
 
 /// The same error; one about space that gives no hint says what the root has left.

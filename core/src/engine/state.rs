@@ -212,7 +212,7 @@ impl StateStore {
     /// Removes what a command left that was stopped while it wrote here. To be called under the lock.
     pub fn remove_temporaries(&self) -> Result<()> {
         let Some(folder) = self.folder()? else { return Ok(()) };
-        for within in [".", RECORDS, room::RESERVE] {
+        for within in [".", RECORDS] {
             for name in folder.list(within)?.iter().filter(|name| name.starts_with(TEMPORARY_PREFIX)) {
                 folder.remove_file(&format!("{within}/{name}"))?;
             }

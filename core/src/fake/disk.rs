@@ -127,10 +127,12 @@ impl FakeMachine {
         self.running = copy.running.clone();
         self.boots = copy.boots;
         let root = Root::open(self.state.path(), Faults::none())?;
-        for path in read_folder(self.state.path())?.keys().filter(|path| !copy.state.contains_key(*path)) {
+        let now = read_folder(self.state.path())?;
+        for path in now.keys().filter(|path| !copy.state.contains_key(*path)) {
             root.remove_file(path)?;
         }
-        copy.state.iter().try_for_each(|(path, bytes)| root.replace(path, bytes, ReplaceStyle::Durable))
+        let mut changed = copy.state.iter().filter(|(path, bytes)| now.get(*path) != Some(bytes));
+        changed.try_for_each(|(path, bytes)| root.replace(path, bytes, ReplaceStyle::Durable))
     }
 }
 

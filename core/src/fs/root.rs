@@ -397,16 +397,19 @@ impl Root {
 
     /// Bytes that may still be written on this file system.
     pub fn free_bytes(&self) -> Result<u64> {
-        let what = || format!("ask for free space on {}", self.label.display());
-        let stats = rustix::fs::fstatvfs(&*self.dir).context_io(what)?;
+        let stats = self.stats()?;
         Ok(stats.f_bavail.saturating_mul(stats.f_frsize))
     }
 
     /// How many files may still be made on this file system; `None` if it sets no number (btrfs, FAT).
     pub fn free_inodes(&self) -> Result<Option<u64>> {
-        let what = || format!("ask for free inodes on {}", self.label.display());
-        let stats = rustix::fs::fstatvfs(&*self.dir).context_io(what)?;
+        let stats = self.stats()?;
         Ok((stats.f_files > 0).then_some(stats.f_favail))
+    }
+
+    fn stats(&self) -> Result<rustix::fs::StatVfs> {
+        rustix::fs::fstatvfs(&*self.dir)
+            .context_io(|| format!("ask what is free on {}", self.label.display()))
     }
 
     /// A path of the running system that leads to this very folder, for programs and libraries that take nothing else.
