@@ -176,9 +176,18 @@ pub fn bomb() -> Vec<u8> {
 
 /// So many small files, each with a content of its own that is too long for a store to put it anywhere but into a file.
 pub fn many_files(count: u64) -> Vec<u8> {
-    let add =
-        |tar: Tar, number| tar.file(&format!("usr/lib/many/{number}"), format!("{number:0512}").as_bytes());
+    let add = |tar: Tar, number| tar.file(&name_of_many(number), one_of_many(number).as_bytes());
     (0..count).fold(Tar::new(), add).is("many files").tar
+}
+
+/// The path of one of [`many_files`].
+pub fn name_of_many(number: u64) -> String {
+    format!("usr/lib/many/{number}")
+}
+
+/// What is in it.
+pub fn one_of_many(number: u64) -> String {
+    format!("{number:0512}")
 }
 
 /// All of them.
