@@ -17,6 +17,8 @@ use bootwright_conformance::{
 };
 
 const BOOT: Duration = Duration::from_secs(180);
+/// Enough for the units that are stopped before one that stays.
+const SHUTDOWN: Duration = Duration::from_secs(15);
 const COMMAND: Duration = Duration::from_secs(30);
 
 #[test]
@@ -58,6 +60,15 @@ fn a_machine_boots_runs_commands_and_keeps_its_disk_through_every_kind_of_restar
     took("ready after a reboot");
     assert_ne!(first, second);
     assert_eq!(vm.read_file("/var/kept", COMMAND)?, b"bytes");
+
+    text(
+        &mut vm,
+        "systemd-run --unit stays --property TimeoutStopSec=infinity --property 'ExecStop=sleep 31415' sleep infinity",
+    )?;
+    let stuck = format!("{:#}", vm.reboot_and_wait(SHUTDOWN).unwrap_err());
+    assert!(stuck.contains("sleep 31415"), "{stuck}");
+    vm.expected_failure();
+    took("told what keeps it from going down");
 
     vm.reset()?;
     let third = vm.wait_next_boot(&second, BOOT)?;

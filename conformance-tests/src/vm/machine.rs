@@ -25,6 +25,13 @@ use crate::host;
 /// Time for QEMU itself to start, stop or answer; the guest has no part in it.
 const QEMU_PATIENCE: Duration = Duration::from_secs(20);
 
+/// What the guest's service manager still has to do, and each process with its command line, state and stack in the kernel.
+const PROCESSES: &str = r#"timeout 5 systemctl list-jobs --no-pager
+for p in /proc/[0-9]*; do
+    line=$(tr '\0' ' ' <$p/cmdline)
+    [ -z "$line" ] || { echo "${p#/proc/} $(grep ^State $p/status) $line"; cat $p/stack; }
+done 2>&1"#;
+
 /// A machine with disks and firmware variables of its own. Made by [`Vm::builder`].
 ///
 /// Dropping it ends QEMU. Its folder is removed then, unless a call returned an error, the thread panics, or
@@ -80,7 +87,24 @@ impl Vm {
 
     /// Waits until the agent is ready in another boot than `previous`: after a reset, a panic or a reboot.
     pub fn wait_next_boot(&mut self, previous: &BootId, within: Duration) -> Result<BootId> {
-        self.with_agent(|agent| agent.wait_ready(Some(previous), within))
+        let next = self.with_agent(|agent| agent.wait_ready(Some(previous), within));
+        next.map_err(|error| match self.processes() {
+            Some(processes) => {
+                error.context(format!("the guest did not go down; what runs there:\n{processes}"))
+            }
+            None => error,
+        })
+    }
+
+    /// What runs in the guest and, of each process that waits in the kernel, where: for messages, as the agent answers until the very end of
+    /// a shutdown. `None` if it does not.
+    fn processes(&mut self) -> Option<String> {
+        let request = Message::Run { command: PROCESSES.to_owned() };
+        let running = self.running.as_mut()?;
+        match running.agent.request(&request, QEMU_PATIENCE) {
+            Ok(Message::Finished { stdout, .. }) => Some(String::from_utf8_lossy(&stdout).into_owned()),
+            _ => None,
+        }
     }
 
     /// The boot that the agent was last ready in; `None` if it was not yet, since the machine was switched on.
