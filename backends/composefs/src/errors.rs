@@ -1,6 +1,11 @@
 //! Errors of the composefs crates, turned into ours.
 
-use std::{error::Error as StdError, fmt};
+use std::{
+    error::Error as StdError,
+    fmt,
+    fs::File,
+    io::{BufWriter, IntoInnerError},
+};
 
 use bootwright_core::error::{Error, ErrorKind, Result};
 
@@ -37,7 +42,9 @@ pub(crate) fn task(doing: &str, error: tokio::task::JoinError) -> Error {
 }
 
 fn kind_of(error: &(dyn StdError + 'static)) -> Option<ErrorKind> {
-    let io = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+    // The last bytes of an object are written when its buffer is given up; that error does not name its cause as its source.
+    let last = error.downcast_ref::<IntoInnerError<BufWriter<File>>>().map(IntoInnerError::error);
+    let io = error.downcast_ref::<std::io::Error>().or(last).map(std::io::Error::kind);
     let errno = error.downcast_ref::<rustix::io::Errno>().map(|errno| std::io::Error::from(*errno).kind());
     match io.or(errno)? {
         std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Some(ErrorKind::NoSpace),
@@ -68,6 +75,8 @@ impl<T, E: Into<anyhow::Error>> LibraryContext<T> for std::result::Result<T, E> 
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
 
     #[test]
@@ -77,5 +86,13 @@ mod tests {
         let error = library("store layer a", ErrorKind::InvalidInput, &error);
         assert_eq!(error.kind(), ErrorKind::NoSpace);
         assert!(error.to_string().starts_with("store layer a: "), "{error}");
+    }
+
+    #[test]
+    fn a_disk_that_is_full_at_the_last_bytes_of_an_object_is_called_full() {
+        let mut buffer = BufWriter::new(File::options().write(true).open("/dev/full").unwrap());
+        buffer.write_all(b"last").unwrap();
+        let error = anyhow::Error::new(buffer.into_inner().unwrap_err());
+        assert_eq!(library("unpack", ErrorKind::InvalidInput, &error).kind(), ErrorKind::NoSpace);
     }
 }

@@ -18,8 +18,8 @@ pub enum Property {
     Damage,
     /// [`super::World::leave_room_for`].
     LittleRoom,
-    /// [`super::World::leave_inodes`].
-    FewInodes,
+    /// [`super::World::fill_root`].
+    FullRoot,
     /// [`super::World::fingerprint`].
     Fingerprints,
     /// [`super::World::reboot_unconfirmed`].
@@ -47,7 +47,7 @@ impl Property {
             Self::PluginCalls => "direct calls to plugins",
             Self::Damage => "a way to damage stored files",
             Self::LittleRoom => "a way to fill the boot partition",
-            Self::FewInodes => "a way to use up inodes",
+            Self::FullRoot => "a way to fill the root file system",
             Self::Fingerprints => "fingerprints of all disks",
             Self::UnconfirmedBoots => "boots that nobody confirms",
             Self::BootMenus => "boot files read by somebody else than the loader",

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     suite::{
-        Case, CaseResult, Channel, Demand, Property, TestImage, Trouble, UpgradeMode, Upgraded,
+        Case, CaseResult, Channel, Demand, Filler, Property, TestImage, Trouble, UpgradeMode, Upgraded,
         hostile::{self, ESCAPE, Hostile},
     },
     system::KernelFormat,
@@ -49,7 +49,7 @@ pub(super) const CASES: &[Case] = &[
         ["BW-315", "BW-903"],
         [
             Demand::Tier(Property::AnyLayers),
-            Demand::Tier(Property::FewInodes),
+            Demand::Tier(Property::FullRoot),
             Demand::Format(KernelFormat::Split)
         ],
         Own,
@@ -110,7 +110,7 @@ async fn too_large(world: &mut dyn World) -> CaseResult {
 
 /// A backend that keeps a tree in one file has room for any number of them.
 async fn too_many_files(world: &mut dyn World) -> CaseResult {
-    world.leave_inodes(Some(INODES)).await?;
+    world.fill_root(Filler::Inodes, INODES).await?;
     let image = next_image(world).layer(hostile::many_files(FILES));
     if !fits(world, &image).await? {
         return gone(world).await;

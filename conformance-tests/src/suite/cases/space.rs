@@ -1,4 +1,4 @@
-//! Little room: for boot files, and in inodes of the root.
+//! Little room: for boot files, and on the root, in blocks and in inodes.
 
 use anyhow::{Context as _, ensure};
 use bootwright_core::ErrorKind;
@@ -11,16 +11,16 @@ use super::{
     },
 };
 use crate::suite::{
-    Case, CaseResult, Channel, Demand, Health, InstallOptions, Property, TestImage, Trouble, UpgradeMode,
-    Upgraded, is_version, refused,
+    Case, CaseResult, Channel, Demand, Filler, Health, InstallOptions, Property, TestImage, Trouble,
+    UpgradeMode, Upgraded, is_version, refused,
 };
 
 const LITTLE_ROOM: Demand = Demand::Tier(Property::LittleRoom);
-const FEW_INODES: Demand = Demand::Tier(Property::FewInodes);
-/// How many inodes are left at a shutdown: none, and some, but not enough.
-const INODES: [u64; 2] = [0, 5];
+const FULL_ROOT: Demand = Demand::Tier(Property::FullRoot);
+/// How many blocks or inodes are left at a shutdown: none, and some, but not enough.
+const LEFT: [u64; 2] = [0, 5];
 /// With so many, a test image fits.
-const ENOUGH_INODES: u64 = 2000;
+const ENOUGH: u64 = 10_000;
 
 pub(super) const CASES: &[Case] = &[
     case!(
@@ -45,32 +45,32 @@ pub(super) const CASES: &[Case] = &[
         nothing_given_up_in_vain
     ),
     case!(
-        "space::an_upgrade_without_inodes_is_refused_and_nothing_is_stuck",
+        "space::an_upgrade_on_a_full_root_is_refused_and_nothing_is_stuck",
         ["BW-315", "BW-905"],
-        [FEW_INODES],
+        [FULL_ROOT],
         Own,
-        upgrade_without_inodes
+        upgrade_on_a_full_root
     ),
     case!(
-        "space::a_shutdown_without_inodes_leaves_what_boots",
+        "space::a_shutdown_on_a_full_root_leaves_what_boots",
         ["BW-001", "BW-905"],
-        [FEW_INODES],
+        [FULL_ROOT],
         Own,
-        shutdown_without_inodes
+        shutdown_on_a_full_root
     ),
     case!(
-        "space::a_rollback_and_unpinning_work_without_inodes",
+        "space::a_rollback_and_unpinning_work_on_a_full_root",
         ["BW-905"],
-        [FEW_INODES],
+        [FULL_ROOT],
         Own,
-        rollback_without_inodes
+        rollback_on_a_full_root
     ),
     case!(
-        "space::a_lost_trial_is_left_without_inodes",
+        "space::a_lost_trial_is_left_on_a_full_root",
         ["BW-123", "BW-905"],
-        [FEW_INODES, Demand::Tier(Property::UnconfirmedBoots), Demand::Tier(Property::FailingBoots)],
+        [FULL_ROOT, Demand::Tier(Property::UnconfirmedBoots), Demand::Tier(Property::FailingBoots)],
         Own,
-        lost_trial_without_inodes
+        lost_trial_on_a_full_root
     ),
 ];
 
@@ -140,37 +140,43 @@ async fn refused_with_numbers(world: &mut dyn World) -> CaseResult {
     super::steps::upgrade_to(world, &image).await.map(drop)
 }
 
-/// Refused with few, and staged with more: at each number in between, it stops at another step.
-async fn upgrade_without_inodes(world: &mut dyn World) -> CaseResult {
-    let running = world.running().await?;
-    let image = next_image(world);
-    world.publish(Channel::MAIN, &image).await?;
-    let mut left = 0;
-    while !staged_with(world, left).await.with_context(|| format!("with {left} inodes"))? {
-        let entries = entries_if_seen(world).await.map(drop);
-        entries.with_context(|| format!("with {left} inodes"))?;
-        ensure!(world.running().await? == running, "something else runs");
-        left = left * 2 + 1;
-        ensure!(left < ENOUGH_INODES, "no upgrade with {left} inodes");
+/// Refused with little, and staged with more: at each number in between, it stops at another step.
+async fn upgrade_on_a_full_root(world: &mut dyn World) -> CaseResult {
+    for with in Filler::ALL {
+        let running = world.running().await?;
+        let image = next_image(world);
+        world.publish(Channel::MAIN, &image).await?;
+        let mut left = 0;
+        while !staged_with(world, with, left).await.with_context(|| full(with, left))? {
+            entries_if_seen(world).await.with_context(|| full(with, left))?;
+            ensure!(world.running().await? == running, "something else runs");
+            left = left * 4 + 1;
+            ensure!(left < ENOUGH, "no upgrade with {}", full(with, left));
+        }
+        world.empty_root().await?;
+        reboot_into(world, image.version).await?;
     }
-    world.leave_inodes(None).await?;
-    reboot_into(world, image.version).await?;
     upgrade(world).await.map(drop)
 }
 
-/// Whether an upgrade works with so many inodes. If not, it says what there is too little of, and what frees room still works.
-async fn staged_with(world: &mut dyn World, left: u64) -> anyhow::Result<bool> {
-    world.leave_inodes(Some(left)).await?;
+fn full(with: Filler, left: u64) -> String {
+    format!("{left} of {with:?} left")
+}
+
+/// Whether an upgrade works with so many blocks or inodes. If not, it says what there is too little of, and what frees room still works.
+async fn staged_with(world: &mut dyn World, with: Filler, left: u64) -> anyhow::Result<bool> {
+    world.fill_root(with, left).await?;
     match world.upgrade(UpgradeMode::Stage).await {
         Ok(outcome) => ensure!(outcome == Upgraded::Staged, "an upgrade ended as {outcome:?}"),
         Err(Trouble::Refused(refusal)) => {
-            let kind = refusal.kind;
-            ensure!(kind == ErrorKind::NoSpace, "refused as {kind}: {}", refusal.text);
-            ensure!(refusal.text.contains("inodes"), "it does not say what is missing: {}", refusal.text);
+            let (kind, text) = (refusal.kind, refusal.text);
+            ensure!(kind == ErrorKind::NoSpace, "refused as {kind}: {text}");
+            let says = text.contains("MiB") && text.contains("inodes");
+            ensure!(says, "it does not say what is missing: {text}");
             let status = world.status().await?;
             shows(&status, status.staged.is_none(), "nothing is staged")?;
             // With nothing at all left, too.
-            world.leave_inodes(Some(0)).await?;
+            world.fill_root(with, 0).await?;
             world.gc().await.context("a clean-up")?;
             return Ok(false);
         }
@@ -179,59 +185,71 @@ async fn staged_with(world: &mut dyn World, left: u64) -> anyhow::Result<bool> {
     Ok(true)
 }
 
-async fn shutdown_without_inodes(world: &mut dyn World) -> CaseResult {
-    for left in INODES {
-        one_shutdown(world, left).await.with_context(|| format!("with {left} inodes"))?;
+async fn shutdown_on_a_full_root(world: &mut dyn World) -> CaseResult {
+    for with in Filler::ALL {
+        for left in LEFT {
+            one_shutdown(world, with, left).await.with_context(|| full(with, left))?;
+        }
     }
     Ok(())
 }
 
-async fn one_shutdown(world: &mut dyn World, left: u64) -> CaseResult {
+async fn one_shutdown(world: &mut dyn World, with: Filler, left: u64) -> CaseResult {
     let old = world.running().await?.version;
     let image = next_image(world);
     stage(world, &image).await?;
-    world.leave_inodes(Some(left)).await?;
+    world.fill_root(with, left).await?;
     let rebooted = match world.reboot().await {
         Err(Trouble::Refused(refusal)) if refusal.kind == ErrorKind::NoSpace => {
             // The machine goes down nevertheless, and comes up again.
             entries_if_seen(world).await?;
-            world.leave_inodes(None).await?;
+            world.empty_root().await?;
             world.power_cut().await?
         }
         other => other?,
     };
     ensure!([old, image.version].contains(&rebooted.version), "{rebooted:?} runs");
-    world.leave_inodes(None).await?;
+    world.empty_root().await?;
     entries_if_seen(world).await?;
     upgrade(world).await.map(drop)
 }
 
-async fn rollback_without_inodes(world: &mut dyn World) -> CaseResult {
-    let (before, _) = with_way_back(world).await?;
-    let pinned = world.running().await?.id;
-    world.set_pinned(&pinned, true).await?;
-    world.leave_inodes(Some(0)).await?;
-    world.rollback().await?;
-    // A rollback, or what it leaves to the next command, may have used up what is set aside.
-    world.leave_inodes(Some(0)).await?;
-    world.set_pinned(&pinned, false).await?;
-    world.leave_inodes(Some(0)).await?;
-    reboot_into(world, before).await?;
-    world.leave_inodes(None).await?;
-    upgrade(world).await.map(drop)
+async fn rollback_on_a_full_root(world: &mut dyn World) -> CaseResult {
+    for with in Filler::ALL {
+        let (before, _) = with_way_back(world).await?;
+        let pinned = world.running().await?.id;
+        world.set_pinned(&pinned, true).await?;
+        world.fill_root(with, 0).await?;
+        world.rollback().await.with_context(|| full(with, 0))?;
+        // A rollback, or what it leaves to the next command, may have used up what is set aside.
+        world.fill_root(with, 0).await?;
+        world.set_pinned(&pinned, false).await.with_context(|| full(with, 0))?;
+        world.fill_root(with, 0).await?;
+        reboot_into(world, before).await.with_context(|| full(with, 0))?;
+        world.empty_root().await?;
+        upgrade(world).await?;
+    }
+    Ok(())
+}
+
+async fn lost_trial_on_a_full_root(world: &mut dyn World) -> CaseResult {
+    for with in Filler::ALL {
+        lost_trial(world, with).await.with_context(|| full(with, 0))?;
+    }
+    Ok(())
 }
 
 /// What the last good deployment does first is to record the trial, which takes room.
-async fn lost_trial_without_inodes(world: &mut dyn World) -> CaseResult {
+async fn lost_trial(world: &mut dyn World, with: Filler) -> CaseResult {
     let good = world.running().await?.version;
     let image = next_image(world).health(Health::NeverComesUp);
     stage(world, &image).await?;
     world.reboot_unconfirmed().await?;
-    world.leave_inodes(Some(0)).await?;
+    world.fill_root(with, 0).await?;
     let running = world.power_cut().await.context("the boots that follow")?;
     ensure!(running.version == good, "{running:?} runs, {good} should");
     let status = world.status().await?;
     shows(&status, status.left(image.version).is_some(), "the trial was lost")?;
-    world.leave_inodes(None).await?;
+    world.empty_root().await?;
     upgrade(world).await.map(drop)
 }

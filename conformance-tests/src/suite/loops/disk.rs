@@ -8,14 +8,17 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use crate::host;
+use crate::{host, suite::Filler};
 
 /// Sparse: what a case does not write takes no memory.
 const ROOT_SIZE: u64 = 256 << 20;
 /// Enough for a few deployments, and few enough to be used up in a moment.
 const INODES: &str = "4096";
-/// A folder full of empty files.
-const INODE_FILLER: &str = "inodes";
+/// A folder with what fills the root.
+const FILLER: &str = "full";
+/// Of [`Filler::Blocks`], and the smallest that ext4 has, in bytes.
+const BLOCK: u64 = 4096;
+const SMALLEST_BLOCK: u64 = 1024;
 /// How long a program may take to start.
 const BUSY: Duration = Duration::from_secs(10);
 /// Little, so that it can be filled.
@@ -104,20 +107,28 @@ impl LoopDisk {
         }
     }
 
-    /// Uses up the inodes of the root, but for `left`; or frees them again.
+    /// Uses up the blocks or inodes of the root, but for `left`, also those that only root may use.
     ///
     /// # Errors
-    /// When there are fewer.
-    pub fn leave_inodes(&self, left: Option<u64>) -> Result<()> {
-        let folder = self.sysroot().join(INODE_FILLER);
+    /// When a call fails for another reason than that it is full.
+    pub fn fill_root(&self, with: Filler, left: u64) -> Result<()> {
+        self.empty_root()?;
+        let folder = self.sysroot().join(FILLER);
+        std::fs::create_dir(&folder)?;
+        match with {
+            Filler::Blocks => use_up_blocks(&File::create(folder.join("blocks"))?, left),
+            Filler::Inodes => use_up_inodes(&folder, left),
+        }
+    }
+
+    /// Removes what [`LoopDisk::fill_root`] made.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub fn empty_root(&self) -> Result<()> {
+        let folder = self.sysroot().join(FILLER);
         if folder.exists() {
             std::fs::remove_dir_all(&folder)?;
-        }
-        let Some(left) = left else { return Ok(()) };
-        std::fs::create_dir(&folder)?;
-        let free = rustix::fs::statvfs(&folder)?.f_favail;
-        for number in left..free {
-            File::create(folder.join(number.to_string()))?;
         }
         Ok(())
     }
@@ -150,6 +161,28 @@ impl LoopDisk {
         copy_sparse(&copy.join("root.img"), &self.image("root"))?;
         self.mount()
     }
+}
+
+/// What a file system says to be free is not always to be had: it takes all that it gets, in ever smaller pieces, and gives `left` back.
+fn use_up_blocks(file: &File, left: u64) -> Result<()> {
+    let (mut size, mut piece) = (0, ROOT_SIZE);
+    while piece >= SMALLEST_BLOCK {
+        match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), size, piece) {
+            Ok(()) => size += piece,
+            Err(rustix::io::Errno::NOSPC) => piece /= 2,
+            Err(other) => return Err(other.into()),
+        }
+    }
+    file.set_len(size.saturating_sub(left * BLOCK))?;
+    Ok(())
+}
+
+fn use_up_inodes(folder: &Path, left: u64) -> Result<()> {
+    let free = rustix::fs::statvfs(folder)?.f_favail;
+    for number in left..free {
+        File::create(folder.join(number.to_string()))?;
+    }
+    Ok(())
 }
 
 /// Everything in a folder.

@@ -26,9 +26,9 @@ use super::{
 use crate::{
     oracle::{self, Disk, LiveRoot, MenuEntry, Variables, firmware, live_root},
     suite::{
-        Cell, Channel, Damage, Demand, Fingerprint, FsckFindings, InstallOptions, Missing, PluginCall,
-        Points, Property, Result, Running, SeenEntry, SystemStatus, TestImage, Tier, Trouble, UpgradeMode,
-        Upgraded, Version, World, demand::Offer, world::calls,
+        Cell, Channel, Damage, Demand, Filler, Fingerprint, FsckFindings, InstallOptions, Missing,
+        PluginCall, Points, Property, Result, Running, SeenEntry, SystemStatus, TestImage, Tier, Trouble,
+        UpgradeMode, Upgraded, Version, World, demand::Offer, world::calls,
     },
 };
 
@@ -42,7 +42,7 @@ const PROPERTIES: &[Property] = &[
     Property::PluginCalls,
     Property::Damage,
     Property::LittleRoom,
-    Property::FewInodes,
+    Property::FullRoot,
     Property::Fingerprints,
     Property::UnconfirmedBoots,
     Property::BootMenus,
@@ -498,8 +498,12 @@ impl World for LoopWorld {
         Ok(())
     }
 
-    async fn leave_inodes(&mut self, left: Option<u64>) -> Result<()> {
-        Ok(self.disk.leave_inodes(left)?)
+    async fn fill_root(&mut self, with: Filler, left: u64) -> Result<()> {
+        Ok(self.disk.fill_root(with, left)?)
+    }
+
+    async fn empty_root(&mut self) -> Result<()> {
+        Ok(self.disk.empty_root()?)
     }
 
     async fn ask_plugin(&mut self, call: PluginCall) -> Result<()> {

@@ -53,6 +53,20 @@ pub enum Damage {
     BootFile(Version),
 }
 
+/// What is used up on a full root file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Filler {
+    /// Blocks of 4 KiB.
+    Blocks,
+    /// Inodes.
+    Inodes,
+}
+
+impl Filler {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Blocks, Self::Inodes];
+}
+
 /// Something that capabilities exclude, asked of a plugin directly, as the engine would if it did not know better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PluginCall {
@@ -188,10 +202,16 @@ pub trait World: Debug + Send {
     /// Fills the place where boot files go, until not more than `entries` further large kernels fit there; `None` frees it again.
     async fn leave_room_for(&mut self, entries: Option<u32>) -> Result<()>;
 
-    /// Uses up inodes of the root file system, until `left` files more can be made; `None` frees them again. Only with [`Property::FewInodes`].
-    async fn leave_inodes(&mut self, left: Option<u64>) -> Result<()> {
-        let _ = left;
-        Err(Property::FewInodes.into())
+    /// Fills the root file system, until `left` blocks of 4 KiB or files more can be made. What filled it before goes. Only with
+    /// [`Property::FullRoot`].
+    async fn fill_root(&mut self, with: Filler, left: u64) -> Result<()> {
+        let _ = (with, left);
+        Err(Property::FullRoot.into())
+    }
+
+    /// Removes what filled it.
+    async fn empty_root(&mut self) -> Result<()> {
+        Err(Property::FullRoot.into())
     }
 
     /// Asks a plugin for something directly; used only where the capabilities exclude it. [`PluginCall`] says what.

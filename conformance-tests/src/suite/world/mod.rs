@@ -3,4 +3,4 @@
 pub mod calls;
 mod contract;
 
-pub use contract::{Damage, InstallOptions, PluginCall, Reuse, UpgradeMode, World, WorldFactory};
+pub use contract::{Damage, Filler, InstallOptions, PluginCall, Reuse, UpgradeMode, World, WorldFactory};
