@@ -1,0 +1,107 @@
+//! Layers as the OSTree backend reads them: entries, their names, and the tree that comes out.
+#![no_main]
+
+#[path = "../../backends/ostree/src/fetch/entry.rs"]
+mod entry;
+#[path = "../../backends/ostree/src/fetch/path.rs"]
+mod path;
+#[path = "../../backends/ostree/src/fetch/tar.rs"]
+mod tar;
+#[path = "../../backends/ostree/src/fetch/tree.rs"]
+mod tree;
+
+use std::io::Read as _;
+
+use bootwright_core::error::{ErrorKind, Result};
+use bootwright_fuzz::within;
+use entry::{Change, Entry};
+use libfuzzer_sys::fuzz_target;
+use path::{Order, TreePath};
+use sha2::{Digest as _, Sha256};
+use tar::{Kind, Raw, Tar};
+use tree::{Folder, Found, Node};
+
+/// What is read ahead, the names and attributes of one entry, and tables.
+const FIXED: usize = 4 << 20;
+/// An entry takes a header of 512 bytes at least, and makes a folder for each letter and slash of its name at most.
+const PER_BYTE: usize = 256;
+
+fuzz_target!(|input: &[u8]| {
+    let Some(layer) = sound(within(FIXED + PER_BYTE * input.len(), || read(input))) else { return };
+    let mut tree = Folder::default();
+    if sound(tree.apply(&layer)).is_none() {
+        return;
+    }
+    every_name_is_plain_and_found(&tree, &tree, "");
+    let before = tree.clone();
+    // A file may be in the way of what it was put in place of.
+    if sound(tree.apply(&layer)).is_some() {
+        assert_eq!(tree, before, "the same layer once more changed something");
+    }
+});
+
+/// What was read, unless it was refused: as bad input, and as nothing else.
+fn sound<T>(outcome: Result<T>) -> Option<T> {
+    if let Err(error) = &outcome {
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+    }
+    outcome.ok()
+}
+
+fn read(input: &[u8]) -> Result<Vec<Entry>> {
+    let mut tar = Tar::new(input);
+    let (mut layer, mut total) = (Vec::new(), 0);
+    while let Some(raw) = tar.next()? {
+        total += raw.size;
+        layer.extend(convert(raw, &mut tar)?);
+    }
+    assert!(total <= input.len() as u64, "more content than there is input");
+    Ok(layer)
+}
+
+/// As the backend does, with the digest of a file in the place of an object.
+fn convert(raw: Raw, content: &mut Tar<&[u8]>) -> Result<Option<Entry>> {
+    let path = match TreePath::parse(&raw.path)?.order()? {
+        Order::Keep(path) => path,
+        Order::Remove(path) => return Ok(Some(Entry { path, change: Change::Remove })),
+        Order::Empty(path) => return Ok(Some(Entry { path, change: Change::Empty })),
+        Order::Ignore => return Ok(None),
+    };
+    let change = match raw.kind {
+        Kind::Regular => Change::File(object(raw.size, content)?),
+        Kind::Folder => Change::Folder(raw.meta),
+        Kind::Symlink(target) => Change::File(hex::encode(Sha256::digest(target))),
+        Kind::Link(target) => Change::Link(TreePath::parse(&target)?),
+        Kind::Special => Change::LeftOut,
+    };
+    Ok(Some(Entry { path, change }))
+}
+
+fn object(size: u64, content: &mut Tar<&[u8]>) -> Result<String> {
+    use bootwright_core::error::IoContext as _;
+    let (mut hash, mut buffer, mut found) = (Sha256::new(), [0; 4096], 0);
+    loop {
+        let n = content.read(&mut buffer).context_io(|| "read a file".to_owned())?;
+        if n == 0 {
+            assert_eq!(found, size, "the content of a file has another size than its entry says");
+            return Ok(hex::encode(hash.finalize()));
+        }
+        hash.update(&buffer[..n]);
+        found += n as u64;
+    }
+}
+
+fn every_name_is_plain_and_found(root: &Folder, folder: &Folder, at: &str) {
+    for (name, node) in &folder.children {
+        assert!(!name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\0']), "{name:?}");
+        let path = if at.is_empty() { name.clone() } else { format!("{at}/{name}") };
+        let found = TreePath::parse(path.as_bytes()).ok().and_then(|path| root.find(&path));
+        match (node, found) {
+            (Node::Folder(folder), Some(Found::Folder(_))) => {
+                every_name_is_plain_and_found(root, folder, &path)
+            }
+            (Node::File(object), Some(Found::File(found))) => assert_eq!(object, found),
+            _ => panic!("{path:?} is not found"),
+        }
+    }
+}
