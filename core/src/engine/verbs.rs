@@ -151,6 +151,10 @@ impl Engine {
             return self.check(request).await;
         }
         let _lock = self.lock().await?;
+        self.update_under_lock(request).await.map_err(|error| self.parts.state.explained(error))
+    }
+
+    async fn update_under_lock(&self, request: &UpdateRequest) -> Result<UpdateOutcome> {
         self.recover().await?;
         let observed = self.observe().await?;
         let image = self.image_request(request, &observed).await?;
