@@ -10,8 +10,8 @@ use anyhow::{Context as _, Result, ensure};
 use super::{GuestStatus, Installation, Site, site::IMAGES_LABEL};
 use crate::vm::{Disk, Output, Vm};
 
-/// Deadline of a boot under emulation on a busy host; a quiet one takes a tenth.
-pub const BOOT: Duration = Duration::from_secs(300);
+/// Deadline of a shutdown, with what is finalised in it, and the boot after it, under emulation on a busy host; a quiet one takes a minute.
+pub const BOOT: Duration = Duration::from_secs(600);
 /// Deadline of a short command.
 pub const COMMAND: Duration = Duration::from_secs(60);
 /// Deadline of an upgrade or a check of the whole store.
