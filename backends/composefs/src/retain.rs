@@ -110,10 +110,11 @@ fn ensure_named<H: FsVerityHashValue>(
         .context(|| format!("name the image of {}", found.id()))
 }
 
-/// Removes folders that no deployment uses, and that hold nothing but what we put there.
+/// Removes origin files that were being written, and folders that no deployment uses, and that hold nothing but what we put there.
 fn drop_folders(context: &BackendContext, kept: &[Found]) -> Result<()> {
     for root in state::folders(context)? {
         let path = state::folder(&root);
+        context.sysroot.remove_half_written(&path)?;
         let used = kept.iter().any(|found| found.root == root);
         let is_ours = |name: &String| STATE_ENTRIES.contains(&name.as_str());
         if !used && context.sysroot.list(&path)?.iter().all(is_ours) {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use super::{Abandoned, Intent, room};
 use crate::{
     error::{Error, ErrorKind, IoContext, Result},
-    fs::{ReplaceStyle, Root, TEMPORARY_PREFIX},
+    fs::{ReplaceStyle, Root},
     model::{DeploymentId, KernelCmdline, Stateroot},
 };
 
@@ -213,9 +213,7 @@ impl StateStore {
     pub fn remove_temporaries(&self) -> Result<()> {
         let Some(folder) = self.folder()? else { return Ok(()) };
         for within in [".", RECORDS] {
-            for name in folder.list(within)?.iter().filter(|name| name.starts_with(TEMPORARY_PREFIX)) {
-                folder.remove_file(&format!("{within}/{name}"))?;
-            }
+            folder.remove_half_written(within)?;
         }
         Ok(())
     }

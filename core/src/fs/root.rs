@@ -215,6 +215,19 @@ impl Root {
         Ok((temporary, digest))
     }
 
+    /// Removes the files in this very folder that were being written when a command was stopped; nothing if there is no such folder.
+    ///
+    /// Not for FAT, where a power cut leaves more than such files: see [`remove_temporaries`](crate::boot_files::remove_temporaries).
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn remove_half_written(&self, folder: &str) -> Result<()> {
+        for name in self.list(folder)?.iter().filter(|name| name.starts_with(TEMPORARY_PREFIX)) {
+            self.remove_file(&join(folder, name))?;
+        }
+        Ok(())
+    }
+
     /// Makes a temporary file beside `path`, filled by `fill`, and syncs it; removes it again if that fails.
     fn make_temporary<T>(
         &self,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bootwright_core::{
     error::ErrorKind,
-    fs::Faults,
+    fs::{Faults, TEMPORARY_PREFIX},
     model::{Deployment, DeploymentId},
 };
 
@@ -68,6 +68,23 @@ async fn an_image_that_was_fetched_only_survives_until_the_next_clean_up() {
     assert_eq!(host.backend().estimate(&image).await.unwrap().layers_missing, 0);
     host.backend().retain(&only(&first)).await.unwrap();
     assert_eq!(host.backend().estimate(&image).await.unwrap().layers_missing, 1, "the shared layers stay");
+}
+
+/// The command was killed in the middle of an upgrade, or of changing what it keeps.
+///
+/// spec: BW-904
+#[tokio::test]
+async fn origin_files_that_were_being_written_go_and_their_folders_with_them() {
+    let host = Host::initialized().await;
+    let kept = host.deploy(&host.image("v1", &version("1")), None).await;
+    let before = snapshot(&host.sysroot());
+    for root in [kept.id.as_str(), &"0".repeat(64)] {
+        let folder = host.path(&format!("state/deploy/{root}"));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join(format!("{TEMPORARY_PREFIX}{root}.origin")), "half").unwrap();
+    }
+    host.backend().retain(&only(&kept)).await.unwrap();
+    assert_eq!(snapshot(&host.sysroot()), before);
 }
 
 /// spec: BW-308
