@@ -152,16 +152,10 @@ async fn fits_soon(world: &mut dyn World) -> CaseResult {
     let deadline = Instant::now() + ROOM_BACK;
     loop {
         let image = next_image(world);
-        world.publish(Channel::MAIN, &image).await?;
-        match world.upgrade(UpgradeMode::Stage).await {
-            Err(Trouble::Refused(refusal))
-                if refusal.kind == ErrorKind::NoSpace && Instant::now() < deadline => {}
-            outcome => {
-                let outcome = outcome?;
-                ensure!(outcome == Upgraded::Staged, "an upgrade ended as {outcome:?}");
-                return reboot_into(world, image.version).await.map(drop);
-            }
+        if fits(world, &image).await? {
+            return reboot_into(world, image.version).await.map(drop);
         }
+        ensure!(Instant::now() < deadline, "there is no room for it yet");
         tokio::time::sleep(AGAIN).await;
     }
 }
