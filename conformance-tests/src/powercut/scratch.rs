@@ -38,9 +38,7 @@ impl Scratch {
     /// # Errors
     /// When a program is missing or fails; it needs root.
     pub fn make() -> Result<Self> {
-        let memory = Path::new("/dev/shm");
-        let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
-        let folder = tempfile::Builder::new().prefix("bootwright-power-cuts-").tempdir_in(parent)?;
+        let folder = tempfile::Builder::new().prefix("bootwright-power-cuts-").tempdir_in(host::scratch())?;
         let mut scratch = Self { folder, mounted: false };
         // Memory of its own: it is given back with the namespace, also if this process is killed.
         let mut memory = host::command("mount");

@@ -19,7 +19,10 @@ use anyhow::{Context as _, Result};
 use rustix::process::Signal;
 
 use super::{CaseReport, Plan, Unit, execute::run_unit};
-use crate::suite::Verdict;
+use crate::{
+    host,
+    suite::{Tier, Verdict},
+};
 
 /// Runs one unit after the other, in a process that it starts when there is something to run, and again after that one died.
 #[derive(Default)]
@@ -42,16 +45,20 @@ impl Worker {
     }
 
     fn try_run(&mut self, place: usize, unit: &Unit, done: &mut dyn FnMut(CaseReport)) -> Result<()> {
-        let mut running = self.0.take().map_or_else(|| Process::start(this_program()?), Ok)?;
+        let mut running = self.0.take().map_or_else(|| Process::start(this_program(unit)?), Ok)?;
         running.run(place, unit.cases.len(), done)?;
         self.0 = Some(running);
         Ok(())
     }
 }
 
-fn this_program() -> Result<Command> {
+/// What plugins write for a moment goes to memory, as the disks of these tiers do: a file system remembers what was removed, and gets slow.
+fn this_program(unit: &Unit) -> Result<Command> {
     let mut command = Command::new(std::env::current_exe().context("find this program")?);
     command.args(std::env::args_os().skip(1)).arg("--worker");
+    if unit.factory.tier() != Tier::Vm {
+        command.env("TMPDIR", host::scratch());
+    }
     Ok(command)
 }
 

@@ -132,7 +132,7 @@ impl FakeMachine {
             root.remove_file(path)?;
         }
         let mut changed = copy.state.iter().filter(|(path, bytes)| now.get(*path) != Some(bytes));
-        changed.try_for_each(|(path, bytes)| root.replace(path, bytes, ReplaceStyle::Durable))
+        changed.try_for_each(|(path, bytes)| root.replace(path, bytes, ReplaceStyle::Relaxed))
     }
 }
 
@@ -143,9 +143,10 @@ fn read_folder(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
     while let Some(next) = left.pop() {
         let what = || format!("read {}", next.display());
         for entry in std::fs::read_dir(&next).context_io(what)? {
-            let path = entry.context_io(what)?.path();
+            let entry = entry.context_io(what)?;
+            let path = entry.path();
             let name = path.strip_prefix(folder).unwrap_or(&path).display().to_string();
-            if path.is_dir() {
+            if entry.file_type().context_io(what)?.is_dir() {
                 left.push(path);
             } else if !name.ends_with("lock") {
                 all.insert(name, std::fs::read(&path).context_io(what)?);

@@ -2,14 +2,14 @@
 
 use std::{
     io::{Read, Write},
-    os::fd::{AsFd, AsRawFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use cap_std::{
     ambient_authority,
-    fs::{Dir, OpenOptions},
+    fs::{Dir, OpenOptions, OpenOptionsExt as _},
 };
 use sha2::{Digest as _, Sha256};
 
@@ -21,6 +21,9 @@ use crate::{
 
 /// Prefix of files that are being written; nothing that boots reads them, and `sweep` may remove them.
 pub const TEMPORARY_PREFIX: &str = ".bootwright-tmp.";
+
+/// Files up to this length in bytes, as records and boot entries are, are read without asking for their length first.
+const SMALL: u64 = 4096;
 
 /// What helps where Linux cannot read a folder of a FAT.
 const DAMAGED_FAT: &str = "if the partition is damaged, unmount it and run `fsck.fat -a` on it";
@@ -42,6 +45,7 @@ pub struct Root {
     dir: Arc<Dir>,
     label: PathBuf,
     faults: Faults,
+    on_fat: Arc<OnceLock<bool>>,
 }
 
 impl Root {
@@ -53,13 +57,17 @@ impl Root {
         let path = path.as_ref();
         let dir = Dir::open_ambient_dir(path, ambient_authority())
             .context_io(|| format!("open folder {}", path.display()))?;
-        Ok(Self { dir: Arc::new(dir), label: path.to_owned(), faults })
+        Ok(Self::new(dir, path.to_owned(), faults))
     }
 
     /// The folder `path` below this one.
     pub fn sub(&self, path: &str) -> Result<Self> {
         let dir = self.dir.open_dir(path).context_io(|| format!("open folder {}", self.show(path)))?;
-        Ok(Self { dir: Arc::new(dir), label: self.label.join(path), faults: self.faults.clone() })
+        Ok(Self::new(dir, self.label.join(path), self.faults.clone()))
+    }
+
+    fn new(dir: Dir, label: PathBuf, faults: Faults) -> Self {
+        Self { dir: Arc::new(dir), label, faults, on_fat: Arc::default() }
     }
 
     /// The folder `path` below this one, made with its parents if need be.
@@ -91,7 +99,8 @@ impl Root {
 
     /// The content of a file, or `None` if there is none.
     pub fn read(&self, path: &str) -> Result<Option<Vec<u8>>> {
-        none_if_missing(self.dir.read(path), || format!("read {}", self.show(path)))
+        let Some(file) = self.open_file(path)? else { return Ok(None) };
+        read_all(file).map(Some).context_io(|| format!("read {}", self.show(path)))
     }
 
     /// The content of a text file, or `None` if there is none. Bytes that are not UTF-8 become U+FFFD.
@@ -108,13 +117,19 @@ impl Root {
     /// Names in a folder, sorted; empty if there is no such folder. Names that are not UTF-8 belong to somebody else and are passed over.
     pub fn list(&self, path: &str) -> Result<Vec<String>> {
         let what = || format!("list {}", self.show(path));
-        let Some(entries) = none_if_missing(self.dir.read_dir(path), what)? else { return Ok(Vec::new()) };
-        let mut names = Vec::new();
-        for entry in entries {
-            names.extend(entry.context_io(what)?.file_name().into_string().ok());
-        }
+        let Some(folder) = none_if_missing(self.open_folder(path), what)? else { return Ok(Vec::new()) };
+        let names = names_in(folder).context_io(what)?;
+        let mut names: Vec<_> = names.into_iter().filter_map(|name| name.into_string().ok()).collect();
+        names.retain(|name| name != "." && name != "..");
         names.sort();
         Ok(names)
+    }
+
+    /// Not with `O_PATH`, as cap-std's own folders are: neither reading nor `fsync` works on those.
+    fn open_folder(&self, path: &str) -> std::io::Result<OwnedFd> {
+        let mut options = OpenOptions::new();
+        options.read(true).custom_flags(rustix::fs::OFlags::DIRECTORY.bits().cast_signed());
+        Ok(self.dir.open_with(path, &options)?.into_std().into())
     }
 
     /// Whether something is at `path`, links followed.
@@ -285,16 +300,18 @@ impl Root {
     /// Swaps two files on FAT. False if it is another file system, if there is nothing to swap with, or if the kernel cannot (before Linux 6.0).
     fn swapped_on_fat(&self, from: &str, to: &str) -> bool {
         let folder = |path: &str| path.rsplit_once('/').map(|(folder, _)| folder.to_owned());
-        folder(from) == folder(to)
+        self.is_on_fat()
+            && folder(from) == folder(to)
             && self.dir.symlink_metadata(to).is_ok_and(|found| found.is_file())
-            && self.is_on_fat()
             && self.swap(from, to).is_ok()
     }
 
     /// Whether this is a FAT file system.
     fn is_on_fat(&self) -> bool {
         const FAT: u64 = 0x4d44;
-        rustix::fs::fstatfs(&*self.dir).is_ok_and(|found| u64::try_from(found.f_type) == Ok(FAT))
+        let ask =
+            || rustix::fs::fstatfs(&*self.dir).is_ok_and(|found| u64::try_from(found.f_type) == Ok(FAT));
+        *self.on_fat.get_or_init(ask)
     }
 
     /// Makes a file and its entry in its folder durable.
@@ -307,8 +324,7 @@ impl Root {
     /// Makes the entries of a folder durable: names made, renamed and removed in it.
     pub fn sync_folder(&self, path: &str) -> Result<()> {
         let what = || format!("sync folder {}", self.show(path));
-        let folder = self.dir.open_dir(path).context_io(what)?;
-        let folder = reopen(&folder).context_io(what)?;
+        let folder = self.open_folder(path).context_io(what)?;
         rustix::io::retry_on_intr(|| rustix::fs::fsync(&folder)).context_io(what)
     }
 
@@ -404,7 +420,7 @@ impl Root {
     /// Makes everything written to this file system durable, journal included (`syncfs`).
     pub fn sync_filesystem(&self) -> Result<()> {
         let what = || format!("sync the file system of {}", self.label.display());
-        let handle = reopen(&self.dir).context_io(what)?;
+        let handle = self.open_folder(".").context_io(what)?;
         rustix::io::retry_on_intr(|| rustix::fs::syncfs(&handle)).context_io(what)
     }
 
@@ -432,11 +448,17 @@ impl Root {
     }
 }
 
-/// cap-std opens folders with `O_PATH`, on which neither `fsync` nor `syncfs` works: open once more for reading.
-fn reopen(dir: &Dir) -> std::io::Result<std::os::fd::OwnedFd> {
-    use rustix::fs::{Mode, OFlags};
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    Ok(rustix::fs::openat(dir, ".", flags, Mode::empty())?)
+fn read_all(mut file: std::fs::File) -> std::io::Result<Vec<u8>> {
+    let mut content = Vec::with_capacity(SMALL as usize);
+    (&file).take(SMALL).read_to_end(&mut content)?;
+    if content.len() as u64 == SMALL {
+        file.read_to_end(&mut content)?;
+    }
+    Ok(content)
+}
+
+fn names_in(folder: OwnedFd) -> std::io::Result<Vec<std::ffi::CString>> {
+    rustix::fs::Dir::new(folder)?.map(|entry| Ok(entry?.file_name().to_owned())).collect()
 }
 
 fn join(folder: &str, name: &str) -> String {

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use rustix::{io::Errno, mount::UnmountFlags};
 
 use crate::{host, suite::Filler};
 
@@ -37,7 +38,7 @@ impl LoopDisk {
     /// # Errors
     /// When a program fails; it needs root.
     pub fn make(mkfs_args: &[String]) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("bootwright-suite-").tempdir_in(scratch())?;
+        let folder = tempfile::Builder::new().prefix("bootwright-suite-").tempdir_in(host::scratch())?;
         let mut disk = Self { folder, mounted: false };
         for folder in [disk.esp(), disk.sysroot()] {
             std::fs::create_dir(folder)?;
@@ -97,12 +98,11 @@ impl LoopDisk {
     fn unmount_root(&self) -> Result<()> {
         let deadline = Instant::now() + BUSY;
         loop {
-            let unmounted = host::run(host::command("umount").arg(self.sysroot()));
-            match unmounted {
-                Err(error) if error.to_string().contains("busy") && Instant::now() < deadline => {
+            match rustix::mount::unmount(self.sysroot(), UnmountFlags::empty()) {
+                Err(Errno::BUSY) if Instant::now() < deadline => {
                     std::thread::sleep(Duration::from_millis(5));
                 }
-                other => return other.map(drop),
+                other => return other.with_context(|| format!("unmount {}", self.sysroot().display())),
             }
         }
     }
@@ -138,7 +138,7 @@ impl LoopDisk {
     /// # Errors
     /// When it cannot be unmounted, copied or mounted again.
     pub fn save(&mut self) -> Result<tempfile::TempDir> {
-        let copy = tempfile::Builder::new().prefix("bootwright-suite-").tempdir_in(scratch())?;
+        let copy = tempfile::Builder::new().prefix("bootwright-suite-").tempdir_in(host::scratch())?;
         std::fs::create_dir(copy.path().join("esp"))?;
         copy_all(&self.esp(), &copy.path().join("esp"))?;
         self.unmount_root()?;
@@ -169,7 +169,7 @@ fn use_up_blocks(file: &File, left: u64) -> Result<()> {
     while piece >= SMALLEST_BLOCK {
         match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), size, piece) {
             Ok(()) => size += piece,
-            Err(rustix::io::Errno::NOSPC) => piece /= 2,
+            Err(Errno::NOSPC) => piece /= 2,
             Err(other) => return Err(other.into()),
         }
     }
@@ -208,10 +208,4 @@ impl Drop for LoopDisk {
             }
         }
     }
-}
-
-/// In memory where that is possible: every publication syncs.
-fn scratch() -> PathBuf {
-    let memory = Path::new("/dev/shm");
-    if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() }
 }
