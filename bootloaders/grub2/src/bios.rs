@@ -34,9 +34,7 @@ const BLOCK_LENGTH: usize = 0x1fc;
 /// # Crash
 /// The old program starts, or the new one.
 pub fn write(disk: &BootDisk, boot: &[u8], core: &[u8], faults: &Faults) -> Result<()> {
-    let Some(partition) = disk.bios_boot.filter(|_| disk.sector == SECTOR as u64) else {
-        return Err(no_partition(disk));
-    };
+    let partition = partition(disk)?;
     let what = || format!("write GRUB to {}", disk.path.display());
     let file = OpenOptions::new().read(true).write(true).open(&disk.path).context_io(what)?;
     let mut first = vec![0; SECTOR];
@@ -57,11 +55,43 @@ pub fn write(disk: &BootDisk, boot: &[u8], core: &[u8], faults: &Faults) -> Resu
     file.write_all_at(&boot, 0).and_then(|()| file.sync_all()).context_io(what)
 }
 
-fn no_partition(disk: &BootDisk) -> Error {
-    Error::unsupported(format!("{} cannot be booted by a BIOS", disk.path.display())).with_hint(
-        "it needs a GPT with sectors of 512 bytes and a BIOS boot partition \
-         (type 21686148-6449-6E6F-744E-656564454649) of 4 MiB, as `install to-disk` makes it",
-    )
+/// The rest of GRUB that a BIOS would start, `length` bytes of it, without what [`write`] fills in; `None` if there is none.
+///
+/// # Errors
+/// `Unsupported` as [`write`] has it, `Io`.
+pub fn read(disk: &BootDisk, length: usize) -> Result<Option<Vec<u8>>> {
+    let partition = partition(disk)?;
+    let what = || format!("read GRUB from {}", disk.path.display());
+    let file = File::open(&disk.path).context_io(what)?;
+    let mut first = [0; SECTOR];
+    file.read_exact_at(&mut first, 0).context_io(what)?;
+    let start = u64_at(&first, NEXT_SECTOR);
+    if !slots(&partition, length).is_ok_and(|slots| slots.contains(&start)) {
+        return Ok(None);
+    }
+    let mut core = vec![0; length];
+    file.read_exact_at(&mut core, start * SECTOR as u64).context_io(what)?;
+    forget_place(&mut core);
+    Ok(Some(core))
+}
+
+/// Takes out what says where the rest lies.
+pub fn forget_place(core: &mut [u8]) {
+    patch(core, BLOCK_START, &[0; 8]);
+    patch(core, BLOCK_LENGTH, &[0; 2]);
+}
+
+/// Where the rest of GRUB goes.
+///
+/// # Errors
+/// `Unsupported` if the disk has no BIOS boot partition, or sectors of another size than 512 bytes.
+pub fn partition(disk: &BootDisk) -> Result<PartitionIdentity> {
+    disk.bios_boot.filter(|_| disk.sector == SECTOR as u64).ok_or_else(|| {
+        Error::unsupported(format!("{} cannot be booted by a BIOS", disk.path.display())).with_hint(
+            "it needs a GPT with sectors of 512 bytes and a BIOS boot partition \
+             (type 21686148-6449-6E6F-744E-656564454649) of 4 MiB, as `install to-disk` makes it",
+        )
+    })
 }
 
 /// First sectors of the two halves.

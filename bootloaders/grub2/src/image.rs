@@ -1,15 +1,17 @@
 //! GRUB's own program, made of the modules in a deployment's tree.
 
-use std::io::Read as _;
+use std::{collections::BTreeMap, io::Read as _};
 
 use bootwright_core::{
     Error, ErrorKind, IoContext, Result,
     fs::{Faults, Root},
+    model::Digest,
     process::Tool,
     tree::TreeReader,
 };
+use sha2::{Digest as _, Sha256};
 
-use crate::menu::FOLDER;
+use crate::{bios, menu::FOLDER};
 
 /// What every program has built in. It loads nothing later: modules on disk could belong to another version.
 const MODULES: &str = "part_gpt part_msdos fat ext2 btrfs xfs search search_fs_file configfile normal linux echo test \
@@ -37,6 +39,8 @@ pub struct Platform {
     pub fedora: &'static str,
     /// Modules besides those of all platforms.
     modules: &'static str,
+    /// Whether its program is told where it lies when it is written ([`bios`]).
+    is_placed: bool,
 }
 
 /// UEFI on the architecture of this program; `None` if GRUB does not know it.
@@ -48,7 +52,7 @@ pub fn uefi() -> Option<Platform> {
         "riscv64" => ("riscv64-efi", "grub-efi-riscv64-bin", "grub2-efi-riscv64-modules"),
         _ => return None,
     };
-    Some(Platform { name, debian, fedora, modules: "chain" })
+    Some(Platform { name, debian, fedora, modules: "chain", is_placed: false })
 }
 
 /// BIOS; `None` on architectures that have none.
@@ -58,6 +62,7 @@ pub fn bios() -> Option<Platform> {
         debian: "grub-pc-bin",
         fedora: "grub2-pc-modules",
         modules: "biosdisk",
+        is_placed: true,
     })
 }
 
@@ -91,26 +96,66 @@ impl Platform {
         read(tree, &format!("{}/{name}", self.folder())).await?.ok_or_else(|| self.missing())
     }
 
-    /// Makes the program. `prefix` is where GRUB looks for its configuration if the early one fails.
+    /// Everything of the platform in a tree that a program may be made of.
     ///
     /// # Errors
-    /// `NotFound` if the tree lacks the modules, or this system `grub-mkimage`, naming the package that has it; `Io` with what that program says.
-    pub async fn make(&self, tree: &dyn TreeReader, prefix: &str) -> Result<Vec<u8>> {
+    /// As reading the tree fails.
+    pub async fn parts(&self, tree: &dyn TreeReader) -> Result<Parts> {
+        let mut files = BTreeMap::new();
+        for name in tree.list(&self.folder()).await?.into_iter().filter(|name| is_part(name)) {
+            let content = self.file(tree, &name).await?;
+            files.insert(name, content);
+        }
+        Ok(Parts { platform: *self, files })
+    }
+}
+
+/// What a program is made of.
+#[derive(Debug)]
+pub struct Parts {
+    platform: Platform,
+    /// By name, without folders.
+    files: BTreeMap<String, Vec<u8>>,
+}
+
+impl Parts {
+    /// Tells programs apart that [`Parts::make`] would make of other parts, or in another way.
+    pub fn digest(&self, prefix: &str) -> Digest {
+        let mut hash = Sha256::new();
+        let texts = [self.platform.name, MODULES, OPTIONAL, self.platform.modules, EARLY, prefix];
+        let texts = texts.iter().map(|text| ("", text.as_bytes()));
+        let files = self.files.iter().map(|(name, content)| (name.as_str(), content.as_slice()));
+        for (name, content) in texts.chain(files) {
+            for part in [name.as_bytes(), content] {
+                hash.update((part.len() as u64).to_le_bytes());
+                hash.update(part);
+            }
+        }
+        Digest::from_sha256(hash.finalize().into())
+    }
+
+    fn modules(&self) -> impl Iterator<Item = String> {
+        let optional = OPTIONAL.split(' ').filter(|name| self.files.contains_key(&format!("{name}.mod")));
+        let all = MODULES.split_whitespace().chain(self.platform.modules.split(' ')).chain(optional);
+        all.map(str::to_owned)
+    }
+
+    /// Makes the program, which takes a good part of a second. `prefix` is where GRUB looks for its configuration if the early one fails.
+    ///
+    /// # Errors
+    /// `NotFound` if this system lacks `grub-mkimage`, naming the package that has it; `Io` with what that program says.
+    pub async fn make(&self, prefix: &str) -> Result<Vec<u8>> {
         let scratch = tempfile::tempdir().context_io(|| "make a temporary folder".to_owned())?;
         let work = Root::open(scratch.path(), Faults::none())?;
-        let present: Vec<String> = tree.list(&self.folder()).await?;
-        for name in present.iter().filter(|name| is_part(name)) {
-            note(&work, name, &self.file(tree, name).await?)?;
+        for (name, content) in &self.files {
+            note(&work, name, content)?;
         }
         note(&work, "early.cfg", EARLY.as_bytes())?;
-        let optional = OPTIONAL.split(' ').filter(|name| work.exists(&format!("{name}.mod")));
-        let modules = MODULES.split_whitespace().chain(self.modules.split(' ')).chain(optional);
-        let modules: Vec<String> = modules.map(str::to_owned).collect();
         let at = |name: &str| scratch.path().join(name).into_os_string();
         let arguments = |program: &str| {
             let tool = Tool::new(program).package("grub-common").fedora_package("grub2-tools-minimal");
-            let tool = tool.arg("-d").arg(scratch.path()).args(["-O", self.name, "-p", prefix]);
-            tool.arg("-c").arg(at("early.cfg")).arg("-o").arg(at("program")).args(&modules)
+            let tool = tool.arg("-d").arg(scratch.path()).args(["-O", self.platform.name, "-p", prefix]);
+            tool.arg("-c").arg(at("early.cfg")).arg("-o").arg(at("program")).args(self.modules())
         };
         match arguments("grub-mkimage").run().await {
             Err(error) if error.kind() == ErrorKind::Unsupported => {
@@ -123,7 +168,12 @@ impl Platform {
             }
             other => drop(other?),
         }
-        work.read("program")?.ok_or_else(|| Error::internal("grub-mkimage made no file"))
+        let mut program =
+            work.read("program")?.ok_or_else(|| Error::internal("grub-mkimage made no file"))?;
+        if self.platform.is_placed {
+            bios::forget_place(&mut program);
+        }
+        Ok(program)
     }
 }
 

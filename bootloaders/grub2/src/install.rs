@@ -13,6 +13,7 @@ use memchr::memmem;
 use crate::{
     bios,
     image::{self, OURS},
+    made::Program,
     menu::FOLDER,
     signed::{Chain, shim_name, shim_path, update},
     stage::ensure_env,
@@ -46,18 +47,18 @@ async fn for_uefi(context: &BootContext, tree: &dyn TreeReader) -> Result<()> {
         chain.install(context, is_free(&context.esp, chain.shim())?)?;
         return register(context, &shim_name());
     }
-    if !platform.is_in(tree).await? {
-        return Err(platform.missing());
-    }
     if efi::secure_boot(&*context.efi)? {
         return Err(not_signed());
     }
-    let program = platform.make(tree, &image::uefi_prefix()).await?;
     let name = format!("grub{}.efi", efi_architecture());
-    update(&context.esp, &format!("{FOLDER}/{name}"), &program)?;
-    if is_free(&context.esp, &program)? {
-        update(&context.esp, &removable_path(), &program)?;
+    let path = format!("{FOLDER}/{name}");
+    let installed = |_| context.esp.read(&path);
+    let program = Program::of(&context.esp, &platform, tree, &image::uefi_prefix(), installed).await?;
+    update(&context.esp, &path, &program.bytes)?;
+    if is_free(&context.esp, &program.bytes)? {
+        update(&context.esp, &removable_path(), &program.bytes)?;
     }
+    program.remember(&context.esp)?;
     register(context, &name)
 }
 
@@ -70,14 +71,14 @@ fn not_signed() -> Error {
 
 async fn for_bios(context: &BootContext, tree: &dyn TreeReader) -> Result<()> {
     let platform = image::bios().ok_or_else(|| Error::unsupported("this architecture has no BIOS"))?;
-    if !platform.is_in(tree).await? {
-        return Err(platform.missing());
-    }
     let (Some(disk), Some(esp)) = (&context.disk, context.esp_partition) else {
         return Err(Error::unsupported("it is not known which disk a BIOS would start"));
     };
-    let core = platform.make(tree, &format!("(,gpt{})/{FOLDER}", esp.number)).await?;
-    bios::write(disk, &platform.file(tree, "boot.img").await?, &core, context.esp.faults())
+    bios::partition(disk)?;
+    let prefix = format!("(,gpt{})/{FOLDER}", esp.number);
+    let core = Program::of(&context.esp, &platform, tree, &prefix, |length| bios::read(disk, length)).await?;
+    bios::write(disk, &platform.file(tree, "boot.img").await?, &core.bytes, context.esp.faults())?;
+    core.remember(&context.esp)
 }
 
 /// Whether nothing lies in the removable-media path, or something of ours: a program of another loader stays. `new` is what is about

@@ -23,6 +23,7 @@ mod env_block;
 mod files;
 mod image;
 mod install;
+mod made;
 mod menu;
 mod places;
 mod prefix;

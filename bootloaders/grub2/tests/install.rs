@@ -13,6 +13,7 @@ use bootwright_core::{
     tree::{Reader, TreeReader},
 };
 use bootwright_loader_grub2::Grub2;
+use sha2::Digest as _;
 use support::{Machine, tree, write};
 
 /// The running system as a tree, without the folders whose names begin with one of these.
@@ -47,6 +48,49 @@ fn context(machine: &Machine, firmware: Firmware) -> BootContext {
 
 fn first_sector(machine: &Machine) -> Vec<u8> {
     std::fs::read(machine.folder.path().join("disk")).unwrap()[..512].to_vec()
+}
+
+/// A program and its digest in the record are replaced: it is left alone, although no `grub-mkimage` would make it. Then the program alone.
+#[tokio::test]
+async fn programs_are_made_again_only_when_they_are_damaged_or_their_parts_change() {
+    let machine = Machine::new();
+    let install = async || Grub2::new(context(&machine, Firmware::Either)).install(&Host(&[])).await.unwrap();
+    install().await;
+    let (program, record) = ("EFI/bootwright/grubx64.efi", "EFI/bootwright/grub-made.json");
+    let before = tree(&machine.esp());
+    let sha256 = |bytes: &[u8]| hex::encode(sha2::Sha256::digest(bytes));
+    let other = [before[program].as_slice(), b"other"].concat();
+    let text = String::from_utf8(before[record].clone()).unwrap();
+    let text = text.replace(&sha256(&before[program]), &sha256(&other));
+    let text = text.replace(&before[program].len().to_string(), &other.len().to_string());
+    write(&machine.esp(), record, text.as_bytes());
+    write(&machine.esp(), program, &other);
+    install().await;
+    assert_eq!(tree(&machine.esp())[program], other, "what the record knows was made again");
+    write(&machine.esp(), program, b"damaged");
+    install().await;
+    assert_eq!(tree(&machine.esp()), before, "what is damaged was not made again");
+}
+
+/// The core of a BIOS is damaged on the disk, where no file is.
+#[tokio::test]
+async fn a_damaged_core_is_written_again() {
+    let machine = Machine::new();
+    let bios = context(&machine, Firmware::Bios);
+    let path = bios.disk.as_ref().unwrap().path.clone();
+    let loader = Grub2::new(bios);
+    loader.install(&Host(&[])).await.unwrap();
+    let good = std::fs::read(&path).unwrap();
+    let mut bad = good.clone();
+    let place = good.iter().rposition(|byte| *byte != 0).unwrap();
+    bad[place] ^= 1;
+    std::fs::write(&path, bad).unwrap();
+    loader.install(&Host(&[])).await.unwrap();
+    let now = std::fs::read(&path).unwrap();
+    let start = |disk: &[u8]| u64::from_le_bytes(disk[0x5c..0x64].try_into().unwrap()) as usize * 512;
+    let core = |disk: &[u8]| disk[start(disk) + 1024..start(disk) + 40_000].to_vec();
+    assert_ne!(start(&now), start(&good), "the damaged core still starts");
+    assert_eq!(core(&now), core(&good));
 }
 
 /// spec: BW-411, BW-413
