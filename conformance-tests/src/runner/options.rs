@@ -31,17 +31,18 @@ pub struct Options {
     /// Only cases whose name contains this text; may be given several times.
     #[arg(long, value_name = "TEXT")]
     pub case: Vec<String>,
-    /// How many run at once [default: one for each processor; on loop disks, without virtual machines, two, because each waits for its disk].
+    /// How many run at once [default: one for each processor; on loop disks, without virtual machines, three, because each waits for its disk].
     #[arg(long, value_name = "N")]
     pub jobs: Option<usize>,
-    /// At how many of the changes that a verb makes power is cut, and faults are injected: a number, or `all`, which takes hours on real
-    /// plugins, and on fakes also tries all pairs of two cuts [default: each on fakes, 4 on loop disks].
+    /// At how many of the changes that a verb makes power is cut, and faults are injected: a number, or `all`, which takes half an hour on real
+    /// plugins, and on fakes also tries all pairs of two cuts [default: 6 on fakes, 3 on loop disks].
     #[arg(long, value_name = "N")]
     pub points: Option<Points>,
     /// Only the i-th of n parts of equal length, counted from 1.
     #[arg(long, value_name = "I/N", value_parser = shard)]
     pub shard: Option<(usize, usize)>,
-    /// In virtual machines, as the matrix pins it for each change: the whole lifecycle on some cells, a short life on others.
+    /// As it is run for each change: on fakes all points, and all pairs of two; in virtual machines what the matrix pins, which is the whole
+    /// lifecycle on some cells and a short life on others.
     #[arg(long)]
     pub ci: bool,
     /// Where report.html, report.xml and report.json go [default: target/conformance].
@@ -66,8 +67,13 @@ impl Options {
     pub fn jobs(&self) -> usize {
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let waits = self.tiers().contains(&Tier::Loop) && !self.tiers().contains(&Tier::Vm);
-        let each = if waits { 2 } else { 1 };
+        let each = if waits { 3 } else { 1 };
         self.jobs.unwrap_or(processors * each).max(1)
+    }
+
+    /// How many points of a verb sweeps try in this tier, unless the tier decides.
+    pub fn points(&self, tier: Tier) -> Option<Points> {
+        self.points.or((self.ci && tier == Tier::Fakes).then_some(Points::All))
     }
 
     /// Whether a cell is asked for.

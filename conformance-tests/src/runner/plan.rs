@@ -53,7 +53,7 @@ impl Plan {
                         cell,
                         cases: Vec::new(),
                         known,
-                        points: options.points,
+                        points: options.points(tier),
                     };
                     units.extend(split(&empty, &cases));
                 }
@@ -65,6 +65,10 @@ impl Plan {
                 place += 1;
                 (place - 1) % n == i - 1
             });
+        }
+        if options.ci {
+            // The longest first: otherwise one of them runs alone at the end.
+            units.sort_by_key(|unit| !unit.cases.iter().any(|case| case.name == WHOLE_LIFE));
         }
         ensure!(units.iter().any(|unit| !unit.cases.is_empty()), "no case matches: nothing would be run");
         Ok(Self { units })
@@ -150,6 +154,16 @@ mod tests {
         for life in [SHORT_LIFE, WHOLE_LIFE] {
             assert!(all_cases().iter().any(|case| case.name == life), "{life}");
         }
+    }
+
+    #[test]
+    fn the_longest_lives_of_a_change_begin_first() {
+        let options = Options::try_parse_from(["suite", "--tier", "vm", "--ci"]).unwrap();
+        let matrix = Matrix::of_this_project().unwrap();
+        let plan = Plan::make(&options, &built_in(), Some(&matrix)).unwrap();
+        let names: Vec<_> = plan.units.iter().map(|unit| unit.cases[0].name).collect();
+        let whole = names.iter().take_while(|name| **name == WHOLE_LIFE).count();
+        assert!(whole > 0 && names[whole..].iter().all(|name| *name == SHORT_LIFE), "{names:?}");
     }
 
     #[test]

@@ -110,7 +110,7 @@ fn need_root(workspace: &Workspace) -> Vec<String> {
 
 /// The conformance suite without virtual machines. A case that something is missing for counts as skipped.
 fn conformance(workspace: &Workspace, steps: &mut Steps) {
-    let mut command = conformance::command(workspace, &["--tier", "fakes", "--tier", "loop"]);
+    let mut command = conformance::command(workspace, &["--tier", "fakes", "--tier", "loop", "--ci"]);
     let count = steps.tests("conformance suite", &mut command);
     steps.skipped(count.skipped);
 }

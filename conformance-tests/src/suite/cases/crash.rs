@@ -134,7 +134,7 @@ async fn sweep_twice(world: &mut dyn World, verb: Verb, may_run: &[Version]) -> 
     let count = verb.changes(world).await?;
     let (first, then) = match (world.tier(), world.points()) {
         (Tier::Fakes, Points::All) => (Points::All, Points::All),
-        (Tier::Fakes, few) => (few, few.at_most(4)),
+        (Tier::Fakes, few) => (few, few.at_most(2)),
         (_, points) => (points.part(3), points.at_most(2)),
     };
     for point in first.of(count) {

@@ -11,7 +11,7 @@ use super::{
     },
 };
 use crate::suite::{
-    Case, CaseResult, Channel, Demand, Filler, Health, InstallOptions, Property, TestImage, Trouble,
+    Case, CaseResult, Channel, Demand, Filler, Health, InstallOptions, Points, Property, TestImage, Trouble,
     UpgradeMode, Upgraded, is_version, refused,
 };
 
@@ -142,6 +142,7 @@ async fn refused_with_numbers(world: &mut dyn World) -> CaseResult {
 
 /// Refused with little, and staged with more: at each number in between, it stops at another step.
 async fn upgrade_on_a_full_root(world: &mut dyn World) -> CaseResult {
+    let step = if world.points() == Points::All { 4 } else { 16 };
     for with in Filler::ALL {
         let running = world.running().await?;
         let image = next_image(world);
@@ -150,7 +151,7 @@ async fn upgrade_on_a_full_root(world: &mut dyn World) -> CaseResult {
         while !staged_with(world, with, left).await.with_context(|| full(with, left))? {
             entries_if_seen(world).await.with_context(|| full(with, left))?;
             ensure!(world.running().await? == running, "something else runs");
-            left = left * 4 + 1;
+            left = left * step + 1;
             ensure!(left < ENOUGH, "no upgrade with {}", full(with, left));
         }
         world.empty_root().await?;

@@ -65,8 +65,8 @@ pub fn cells() -> Vec<Cell> {
     cells
 }
 
-/// Each change of a verb, where nobody asks for all pairs of them as well.
-const POINTS: Points = Points::Few(u64::MAX);
+/// How many points of a verb a sweep tries if nobody says: an answer within seconds. All are tried for each change (`--ci`).
+const POINTS: Points = Points::Few(6);
 
 /// Makes machines in memory.
 #[derive(Debug, Clone, Copy, Default)]

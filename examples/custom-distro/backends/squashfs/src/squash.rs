@@ -9,7 +9,8 @@ use bootwright_core::{
 
 pub(crate) const IMAGES: &str = "tide/squashfs";
 
-const OPTIONS: [&str; 6] = ["-comp", "zstd", "-force", "-exit-on-error", "-quiet", "-no-progress"];
+/// The machine compresses while it runs: LZ4 takes a fraction of the time of the others.
+const OPTIONS: [&str; 6] = ["-comp", "lz4", "-force", "-exit-on-error", "-quiet", "-no-progress"];
 
 /// The image with this digest.
 pub(crate) fn path(hex: &str) -> String {
