@@ -24,6 +24,7 @@ mod errors;
 mod fetch;
 #[cfg(test)]
 mod loop_disk;
+mod merge;
 mod origin;
 mod plugin;
 mod repo;

@@ -163,6 +163,15 @@ fn contents() -> Vec<Hostile> {
     ]
 }
 
+/// The file in [`no_folders`].
+pub const IN_NO_FOLDER: &str = "usr/lib/suite-left-out/deeper/file";
+
+/// A file whose folders are in no layer, and removals from such.
+pub fn no_folders() -> Vec<u8> {
+    let tar = Tar::new().file("usr/suite-nowhere/.wh.x", b"").file("usr/suite-nowhere/a/.wh..wh..opq", b"");
+    tar.file(IN_NO_FOLDER, b"x").is("folders left out").tar
+}
+
 /// A file of 300 MB that compresses to less than a thousandth: more than the disks of the loop tier hold.
 pub fn bomb() -> Vec<u8> {
     const SIZE: usize = 300 << 20;

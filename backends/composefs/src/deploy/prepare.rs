@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     errors::LibraryContext,
+    merge,
     origin::Origin,
     repo,
     roots::RootArg,
@@ -78,14 +79,8 @@ fn usual_root<H: FsVerityHashValue>(
 
 /// The tree of an image as its layers have it, `/boot` included.
 fn layers<H: FsVerityHashValue>(repo: &Repository<H>, image: &OciImage<H>) -> Result<FileSystem<H>> {
-    let options = OciTransformOptions::default();
-    composefs_oci::image::create_filesystem(
-        repo,
-        image.config_digest(),
-        Some(image.config_verity()),
-        &options,
-    )
-    .or_kind(ErrorKind::InvalidInput, || "put the layers of the image together".to_owned())
+    merge::image(repo, image)
+        .or_kind(ErrorKind::InvalidInput, || "put the layers of the image together".to_owned())
 }
 
 /// Early boot mounts over these, and the digest is computed with the last two emptied.

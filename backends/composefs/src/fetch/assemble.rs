@@ -7,20 +7,11 @@ use bootwright_core::{
     context::BackendContext,
     error::{ErrorKind, Result},
 };
-use composefs::{
-    erofs::format::FormatVersion,
-    fsverity::FsVerityHashValue,
-    generic_tree::OciTransformOptions,
-    repository::Repository,
-    tree::{FileSystem, Stat},
-};
+use composefs::{erofs::format::FormatVersion, fsverity::FsVerityHashValue, repository::Repository};
 use composefs_boot::BootOps as _;
-use composefs_oci::{
-    BOOT_IMAGE_REF_KEY, BOOT_IMAGE_REF_KEY_V1, LAYER_CONTENT_TYPE, OciDigest, image::process_entry,
-    oci_image::manifest_identifier, tar::get_entry,
-};
+use composefs_oci::{BOOT_IMAGE_REF_KEY, BOOT_IMAGE_REF_KEY_V1, OciDigest, oci_image::manifest_identifier};
 
-use crate::errors::LibraryContext;
+use crate::{errors::LibraryContext, merge};
 
 /// What marks a manifest in the repository (composefs-oci, `skopeo.rs`).
 const MANIFEST_CONTENT_TYPE: u64 = u64::from_le_bytes(*b"ocimanif");
@@ -54,14 +45,7 @@ fn root_images<H: FsVerityHashValue>(
     repo: &Repository<H>,
     layers: &Layers<H>,
 ) -> anyhow::Result<HashMap<Box<str>, H>> {
-    let mut tree = FileSystem::new(Stat::uninitialized());
-    for (_, id) in layers {
-        let mut layer = repo.open_stream("", Some(id), Some(LAYER_CONTENT_TYPE))?;
-        while let Some(entry) = get_entry(&mut layer)? {
-            process_entry(&mut tree, entry)?;
-        }
-    }
-    tree.transform_for_oci(&OciTransformOptions::default())?;
+    let mut tree = merge::layers(repo, layers.iter().map(|(_, id)| id))?;
     tree.transform_for_boot(repo)?;
     let images = tree.commit_images(repo, None)?;
     let key = |version| if version == FormatVersion::V2 { BOOT_IMAGE_REF_KEY } else { BOOT_IMAGE_REF_KEY_V1 };

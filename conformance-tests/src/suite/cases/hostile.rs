@@ -7,7 +7,7 @@ use bootwright_core::ErrorKind;
 
 use super::{
     World, case,
-    steps::{has, next_image, reboot_into, upgrade, whole_entries},
+    steps::{has, next_image, reboot_into, stage, upgrade, whole_entries},
 };
 use crate::{
     suite::{
@@ -36,6 +36,13 @@ pub(super) const CASES: &[Case] = &[
         ],
         Own,
         any_layer
+    ),
+    case!(
+        "hostile::folders_that_no_layer_has_are_made_for_the_files_in_them",
+        ["BW-320"],
+        [Demand::Tier(Property::AnyLayers), Demand::Format(KernelFormat::Split)],
+        Running,
+        folders_left_out
     ),
     case!(
         "hostile::an_image_that_is_larger_than_the_disk_is_refused_and_gone",
@@ -99,6 +106,14 @@ async fn nothing_escaped(world: &mut dyn World) -> CaseResult {
         ensure!(path.symlink_metadata().is_err(), "{} was written", path.display());
     }
     Ok(())
+}
+
+/// Some programs that make images write no entries for folders.
+async fn folders_left_out(world: &mut dyn World) -> CaseResult {
+    let image = next_image(world).layer(hostile::no_folders());
+    stage(world, &image).await?;
+    reboot_into(world, image.version).await?;
+    has(world, hostile::IN_NO_FOLDER, Some("x"), "its folder is in no layer").await
 }
 
 /// A few hundred kilobytes that unpack to more than there is room for.

@@ -1,0 +1,82 @@
+//! The layers of an image, put together to one tree.
+//!
+//! As the library does it, but for one thing: a layer may leave out the folders that its files are in, as some programs that make images do. They
+//! are made then, with the metadata that other tools give them.
+
+use std::path::{Component, Path};
+
+use anyhow::{Context as _, Result};
+use composefs::{
+    fsverity::FsVerityHashValue,
+    generic_tree::OciTransformOptions,
+    repository::Repository,
+    tree::{Directory, FileSystem, Inode, Stat},
+};
+use composefs_oci::{LAYER_CONTENT_TYPE, OciImage, image::process_entry, tar::get_entry};
+
+/// Of a folder that no layer has.
+const FOLDER_MODE: u32 = 0o755;
+
+/// The tree of an image that is in the repository, `/boot` included.
+///
+/// # Errors
+/// If an object is missing, or a layer cannot be applied to those before it.
+pub(crate) fn image<H: FsVerityHashValue>(
+    repo: &Repository<H>,
+    image: &OciImage<H>,
+) -> Result<FileSystem<H>> {
+    let layer = |diff_id| image.layer_verity(diff_id).with_context(|| format!("the layer {diff_id}"));
+    let ids: Vec<_> = image.layer_diff_ids().into_iter().map(layer).collect::<Result<_>>()?;
+    layers(repo, ids)
+}
+
+/// The tree of layers, the lowest first, by the objects that hold them.
+///
+/// # Errors
+/// As [`image`] has them.
+pub(crate) fn layers<'a, H: FsVerityHashValue>(
+    repo: &Repository<H>,
+    layers: impl IntoIterator<Item = &'a H>,
+) -> Result<FileSystem<H>> {
+    let mut tree = FileSystem::new(Stat::uninitialized());
+    for id in layers {
+        let mut layer = repo.open_stream("", Some(id), Some(LAYER_CONTENT_TYPE))?;
+        while let Some(entry) = get_entry(&mut layer)? {
+            let parent = entry.path.parent().unwrap_or(Path::new(""));
+            if tree.root.get_directory_opt(parent.as_os_str()).is_ok_and(|found| found.is_none()) {
+                if is_whiteout(&entry.path) {
+                    continue;
+                }
+                make_folder(&mut tree.root, parent);
+            }
+            process_entry(&mut tree, entry)?;
+        }
+    }
+    tree.transform_for_oci(&OciTransformOptions::default())?;
+    Ok(tree)
+}
+
+fn is_whiteout(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".wh."))
+}
+
+/// Makes the folder with its parents, as far as that is possible: what is wrong with the name, the library will say.
+fn make_folder<H: FsVerityHashValue>(root: &mut Directory<H>, path: &Path) {
+    let mut at = root;
+    for part in path.components() {
+        let name = match part {
+            Component::Normal(name) => name,
+            Component::RootDir => continue,
+            _ => return,
+        };
+        if at.lookup(name).is_none() {
+            at.insert(name, Inode::Directory(Box::new(Directory::new(folder_stat()))));
+        }
+        let Ok(next) = at.get_directory_mut(name) else { return };
+        at = next;
+    }
+}
+
+fn folder_stat() -> Stat {
+    Stat { st_mode: FOLDER_MODE, ..Stat::uninitialized() }
+}
