@@ -55,10 +55,10 @@ pub fn write(disk: &BootDisk, boot: &[u8], core: &[u8], faults: &Faults) -> Resu
     file.write_all_at(&boot, 0).and_then(|()| file.sync_all()).context_io(what)
 }
 
-/// The rest of GRUB that a BIOS would start, `length` bytes of it, without what [`write`] fills in; `None` if there is none.
+/// The rest of GRUB that a BIOS would start, `length` bytes of it, without what [`write()`] fills in; `None` if there is none.
 ///
 /// # Errors
-/// `Unsupported` as [`write`] has it, `Io`.
+/// `Unsupported` as [`write()`] has it, `Io`.
 pub fn read(disk: &BootDisk, length: usize) -> Result<Option<Vec<u8>>> {
     let partition = partition(disk)?;
     let what = || format!("read GRUB from {}", disk.path.display());

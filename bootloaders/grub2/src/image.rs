@@ -39,7 +39,7 @@ pub struct Platform {
     pub fedora: &'static str,
     /// Modules besides those of all platforms.
     modules: &'static str,
-    /// Whether its program is told where it lies when it is written ([`bios`]).
+    /// Whether its program is told where it lies when it is written ([`mod@bios`]).
     is_placed: bool,
 }
 

@@ -87,7 +87,10 @@ async fn a_damaged_core_is_written_again() {
     std::fs::write(&path, bad).unwrap();
     loader.install(&Host(&[])).await.unwrap();
     let now = std::fs::read(&path).unwrap();
-    let start = |disk: &[u8]| u64::from_le_bytes(disk[0x5c..0x64].try_into().unwrap()) as usize * 512;
+    let start = |disk: &[u8]| {
+        let sector = u64::from_le_bytes(disk[0x5c..0x64].try_into().unwrap());
+        usize::try_from(sector).unwrap() * 512
+    };
     let core = |disk: &[u8]| disk[start(disk) + 1024..start(disk) + 40_000].to_vec();
     assert_ne!(start(&now), start(&good), "the damaged core still starts");
     assert_eq!(core(&now), core(&good));

@@ -46,6 +46,9 @@ impl<'a> Run<'a> {
         state.set_journal(Some(&self.intent(None)))?;
         for step in steps {
             tracing::debug!(?step, "step");
+            if step.changes_store() {
+                state.set_clean(None)?;
+            }
             self.one(step).await.map_err(|error| error.with_effect(self.effect))?;
         }
         state.set_journal(None)
@@ -189,8 +192,7 @@ impl<'a> Run<'a> {
         if self.prepared.as_ref() == Some(id) {
             return Ok(());
         }
-        let all = self.engine.parts.backend.deployments().await?;
-        let keep = all.into_iter().map(|deployment| deployment.id).filter(|other| other != id).collect();
+        let keep = self.engine.stored().await?.into_iter().filter(|other| other != id).collect();
         match self.retain(&keep).await {
             Err(error) if error.kind() != ErrorKind::Interrupted => {
                 tracing::warn!(%error, "what was staged before could not be deleted");
@@ -203,12 +205,37 @@ impl<'a> Run<'a> {
     /// Deletes trees, unless an entry could still boot by root arguments that would go with them.
     async fn retain(&mut self, keep: &BTreeSet<DeploymentId>) -> Result<()> {
         let parts = &self.engine.parts;
-        if !self.engine.is_settled().await? {
+        if !self.engine.is_settled().await? || self.is_clean(keep).await? {
             return Ok(());
         }
+        parts.state.set_clean(None)?;
         self.removed.add(parts.backend.retain(keep).await?);
-        let left: Vec<_> = parts.backend.deployments().await?.into_iter().map(|d| d.id).collect();
-        parts.state.prune_records(|id| left.contains(id))
+        let left = self.engine.stored().await?;
+        parts.state.prune_records(|id| left.contains(id))?;
+        self.remember_clean(&left)
+    }
+
+    /// That there is no room for the record is no reason to fail: the next clean-up searches again.
+    fn remember_clean(&self, left: &BTreeSet<DeploymentId>) -> Result<()> {
+        if !matches!(self.operation, Operation::CleanUp | Operation::Gc) {
+            return Ok(());
+        }
+        match self.engine.parts.state.set_clean(Some(left)) {
+            Err(error) if error.kind() != ErrorKind::Interrupted => {
+                tracing::debug!(%error, "it is not recorded that nothing is left to be cleaned up");
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    /// Whether the store was cleaned up before, and nothing happened to it since: most boots. A search would read all of it.
+    async fn is_clean(&self, keep: &BTreeSet<DeploymentId>) -> Result<bool> {
+        if *self.operation != Operation::CleanUp {
+            return Ok(false);
+        }
+        let Some(clean) = self.engine.parts.state.clean()? else { return Ok(false) };
+        Ok(clean.is_subset(keep) && clean == self.engine.stored().await?)
     }
 
     /// The one switch. Everything before `commit` is invisible; everything after it happens again if it is interrupted.
@@ -219,6 +246,8 @@ impl<'a> Run<'a> {
         let parts = &self.engine.parts;
         let publication = Publication { generation: plan.generation, default };
         parts.state.set_journal(Some(&self.intent(Some(publication))))?;
+        // The backend moves what earlier publications used.
+        parts.state.set_clean(None)?;
         let staged = parts.loader.stage(&plan, &BackendBlobs(self.engine), tree.as_deref()).await?;
         parts.loader.commit(staged).await?;
         self.effect = Effect::Committed;
@@ -396,17 +425,24 @@ impl Engine {
         let observed = self.observe().await?;
         self.record_lost_trials(&observed)?;
         let steps = super::plan(operation, &observed)?;
+        let was_clean = self.parts.state.clean()?.is_some();
         let mut run = Run::new(self, operation, image);
         let result = run.all(&steps).await;
         let (prepared, removed) = (run.prepared.take(), std::mem::take(&mut run.removed));
         if let Err(error) = result {
-            return Err(self.undo(error, &observed).await);
+            return Err(self.undo(error, &observed, was_clean).await);
         }
         Ok(Performed { observed, steps, prepared, removed })
     }
 
+    /// The deployments in the store.
+    async fn stored(&self) -> Result<BTreeSet<DeploymentId>> {
+        let all = self.parts.backend.deployments().await?;
+        Ok(all.into_iter().map(|deployment| deployment.id).collect())
+    }
+
     /// After an error before the commit: removes what was half-done, as recovery would, and keeps the first error.
-    async fn undo(&self, error: Error, before: &Observed) -> Error {
+    async fn undo(&self, error: Error, before: &Observed, was_clean: bool) -> Error {
         if error.effect() == Effect::Committed || error.kind() == ErrorKind::Interrupted {
             // Recovery carries it on, from the journal; a download that stopped is resumed by the next try.
             return error;
@@ -418,14 +454,19 @@ impl Engine {
                 self.parts.state.set_staged(before.staged.as_ref())?;
             }
             self.refresh().await?;
+            let mut searched = false;
             if !keep.is_empty() {
                 self.parts.loader.sweep(&keep).await?;
                 if self.is_settled().await? {
                     self.parts.backend.retain(&keep).await?;
+                    searched = true;
                 }
             }
-            let left: Vec<_> = self.parts.backend.deployments().await?.into_iter().map(|d| d.id).collect();
+            let left = self.stored().await?;
             self.parts.state.prune_records(|id| left.contains(id))?;
+            if searched && was_clean {
+                self.parts.state.set_clean(Some(&left))?;
+            }
             self.parts.state.set_journal(None)
         };
         match cleaned.await {

@@ -1,6 +1,6 @@
 //! What core itself remembers on the physical root, below `bootwright/`: records, the staged deployment, the journal, the lock.
 
-use std::{os::fd::OwnedFd, sync::OnceLock};
+use std::{collections::BTreeSet, os::fd::OwnedFd, sync::OnceLock};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -17,6 +17,7 @@ const SYSTEM: &str = "system.json";
 const STAGED: &str = "staged.json";
 const JOURNAL: &str = "journal.json";
 const ABANDONED: &str = "abandoned.json";
+const CLEAN: &str = "clean.json";
 const RECORDS: &str = "deployments";
 
 /// What was chosen at install and holds for the whole system.
@@ -185,6 +186,16 @@ impl StateStore {
     /// Replaces the list of images that this machine left.
     pub fn set_abandoned(&self, list: &[Abandoned]) -> Result<()> {
         self.store_or_remove(ABANDONED, (!list.is_empty()).then_some(list))
+    }
+
+    /// The deployments among which nothing is left to be cleaned up; `None` if that is not known.
+    pub fn clean(&self) -> Result<Option<BTreeSet<DeploymentId>>> {
+        self.load(CLEAN)
+    }
+
+    /// Records that nothing but these deployments is in the store, or, before anything changes there, that this is no longer known.
+    pub fn set_clean(&self, deployments: Option<&BTreeSet<DeploymentId>>) -> Result<()> {
+        self.store_or_remove(CLEAN, deployments)
     }
 
     /// The record of a deployment; an empty one if there is none.

@@ -41,6 +41,8 @@ pub(super) struct Store {
     pub(super) moves: u64,
     /// Up to which move root arguments no longer lead anywhere.
     pub(super) gone: u64,
+    /// How often something looked for what nothing needs.
+    pub(super) clean_ups: u64,
     /// Finalised, and nobody said that it was published.
     pub(super) unpublished: Option<DeploymentId>,
 }
@@ -298,6 +300,7 @@ impl StorageBackend for FakeBackend {
         }
         let mut store = self.locked();
         store.gone = store.moves;
+        store.clean_ups += 1;
         let used: BTreeSet<_> =
             store.deployments.values().map(|h| h.deployment.image.manifest_digest.clone()).collect();
         store.images.retain(|digest, _| used.contains(digest));

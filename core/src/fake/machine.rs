@@ -159,6 +159,16 @@ impl FakeMachine {
         order.into_iter().find(starts).cloned()
     }
 
+    /// How many images are in the store, wholly or in part.
+    pub fn images_held(&self) -> usize {
+        self.store().images.len()
+    }
+
+    /// How often the store was searched for what nothing needs.
+    pub fn clean_ups(&self) -> u64 {
+        self.store().clean_ups
+    }
+
     /// The deployment that was finalised last, unless the backend was told that it is published.
     pub fn unpublished(&self) -> Option<DeploymentId> {
         self.store.lock().unwrap_or_else(PoisonError::into_inner).unpublished.clone()

@@ -23,7 +23,7 @@ use crate::{
 pub const TEMPORARY_PREFIX: &str = ".bootwright-tmp.";
 
 /// Files up to this length in bytes, as records and boot entries are, are read without asking for their length first.
-const SMALL: u64 = 4096;
+const SMALL: usize = 4096;
 
 /// What helps where Linux cannot read a folder of a FAT.
 const DAMAGED_FAT: &str = "if the partition is damaged, unmount it and run `fsck.fat -a` on it";
@@ -449,9 +449,9 @@ impl Root {
 }
 
 fn read_all(mut file: std::fs::File) -> std::io::Result<Vec<u8>> {
-    let mut content = Vec::with_capacity(SMALL as usize);
-    (&file).take(SMALL).read_to_end(&mut content)?;
-    if content.len() as u64 == SMALL {
+    let mut content = Vec::with_capacity(SMALL);
+    (&file).take(SMALL as u64).read_to_end(&mut content)?;
+    if content.len() == SMALL {
         file.read_to_end(&mut content)?;
     }
     Ok(content)

@@ -62,6 +62,37 @@ async fn the_backend_hears_of_the_publication_of_what_it_finalised_and_of_no_oth
     assert_eq!(machine.unpublished(), Some(three));
 }
 
+/// spec: BW-321
+#[tokio::test]
+async fn a_boot_after_which_nothing_changed_does_not_search_the_store() {
+    let (mut machine, ..) = upgraded().await;
+    let searched = machine.clean_ups();
+    reboot(&mut machine).await;
+    assert_eq!(machine.clean_ups(), searched, "nothing happened, and all was searched");
+    machine.engine(&Faults::none()).unwrap().gc().await.unwrap();
+    assert_eq!(machine.clean_ups(), searched + 1, "somebody asked for it");
+}
+
+/// An upgrade is stopped before each of its changes, after clean-ups that found nothing more.
+///
+/// spec: BW-321
+#[tokio::test]
+async fn what_an_interrupted_upgrade_fetched_is_cleaned_up_after_the_next_boot() {
+    for stop in 0.. {
+        let (mut machine, ..) = upgraded().await;
+        machine.publish_image(&origin(), FakeImage::bootable("3"));
+        let faults = Faults::stop_before(stop);
+        let done = machine.engine(&faults).unwrap().update(&upgrade(UpdateMode::Stage)).await.is_ok();
+        machine.boot().await.unwrap();
+        machine.engine(&Faults::none()).unwrap().confirm_boot().await.unwrap();
+        assert_eq!(machine.images_held(), stored(&machine).await.len(), "stopped before change {stop}");
+        if done {
+            assert!(stop > 5, "an upgrade of {stop} changes");
+            return;
+        }
+    }
+}
+
 /// spec: BW-103
 #[tokio::test]
 async fn a_second_rollback_before_the_reboot_undoes_the_first() {
