@@ -71,14 +71,6 @@ impl Platform {
         format!("usr/lib/grub/{}", self.name)
     }
 
-    /// Whether the tree has its modules.
-    ///
-    /// # Errors
-    /// As reading the tree fails.
-    pub async fn is_in(&self, tree: &dyn TreeReader) -> Result<bool> {
-        Ok(tree.open(&format!("{}/kernel.img", self.folder())).await?.is_some())
-    }
-
     /// The error of a tree without them.
     pub fn missing(&self) -> Error {
         Error::not_found(format!("the image has no GRUB modules for {} (/{})", self.name, self.folder()))
@@ -99,12 +91,15 @@ impl Platform {
     /// Everything of the platform in a tree that a program may be made of.
     ///
     /// # Errors
-    /// As reading the tree fails.
+    /// `NotFound` if the tree lacks them; as reading it fails.
     pub async fn parts(&self, tree: &dyn TreeReader) -> Result<Parts> {
         let mut files = BTreeMap::new();
         for name in tree.list(&self.folder()).await?.into_iter().filter(|name| is_part(name)) {
             let content = self.file(tree, &name).await?;
             files.insert(name, content);
+        }
+        if !files.contains_key("kernel.img") {
+            return Err(self.missing());
         }
         Ok(Parts { platform: *self, files })
     }

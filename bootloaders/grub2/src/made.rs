@@ -18,6 +18,13 @@ const RECORD: &str = "EFI/bootwright/grub-made.json";
 #[serde(transparent)]
 struct Record(BTreeMap<String, Made>);
 
+impl Record {
+    /// One that cannot be read tells nothing.
+    fn read(esp: &Root) -> Self {
+        esp.read_json(RECORD).unwrap_or_default().unwrap_or_default()
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Made {
     /// See [`Parts::digest`].
@@ -48,14 +55,9 @@ impl Program {
         prefix: &str,
         installed: impl Fn(usize) -> Result<Option<Vec<u8>>>,
     ) -> Result<Self> {
-        if !platform.is_in(tree).await? {
-            return Err(platform.missing());
-        }
         let parts = platform.parts(tree).await?;
         let digest = parts.digest(prefix);
-        // A record that cannot be read tells nothing.
-        let record: Record = esp.read_json(RECORD).unwrap_or_default().unwrap_or_default();
-        let made = record.0.get(platform.name).filter(|made| made.parts == digest).cloned();
+        let made = Record::read(esp).0.get(platform.name).filter(|made| made.parts == digest).cloned();
         if let Some(made) = made
             && let Some(bytes) = installed(made.length)?.filter(|bytes| made.is(bytes))
         {
@@ -75,7 +77,7 @@ impl Program {
     /// # Errors
     /// As writing fails.
     pub fn remember(self, esp: &Root) -> Result<()> {
-        let mut record: Record = esp.read_json(RECORD).unwrap_or_default().unwrap_or_default();
+        let mut record = Record::read(esp);
         record.0.insert(self.platform.to_owned(), self.made);
         esp.write_json(RECORD, &record)
     }

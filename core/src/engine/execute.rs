@@ -28,13 +28,22 @@ pub(super) struct Run<'a> {
     pub prepared: Option<DeploymentId>,
     pub removed: Removed,
     effect: Effect,
+    /// Whether nothing was left to be cleaned up when it first changed the store.
+    was_clean: bool,
 }
 
 type Addition = (Vec<PlannedEntry>, Option<Box<dyn TreeReader>>);
 
 impl<'a> Run<'a> {
     pub fn new(engine: &'a Engine, operation: &'a Operation, image: Option<&'a ImageRequest>) -> Self {
-        Self { engine, operation, image, prepared: None, removed: Removed::default(), effect: Effect::None }
+        let (removed, effect) = (Removed::default(), Effect::None);
+        Self { engine, operation, image, prepared: None, removed, effect, was_clean: false }
+    }
+
+    /// Comes before whatever may leave something in the store that a clean-up has to find.
+    fn will_change_store(&mut self) -> Result<()> {
+        self.was_clean |= self.engine.parts.state.forget_clean()?;
+        Ok(())
     }
 
     /// Runs all steps under the journal.
@@ -46,9 +55,6 @@ impl<'a> Run<'a> {
         state.set_journal(Some(&self.intent(None)))?;
         for step in steps {
             tracing::debug!(?step, "step");
-            if step.changes_store() {
-                state.set_clean(None)?;
-            }
             self.one(step).await.map_err(|error| error.with_effect(self.effect))?;
         }
         state.set_journal(None)
@@ -108,6 +114,7 @@ impl<'a> Run<'a> {
     }
 
     async fn fetch(&mut self) -> Result<()> {
+        self.will_change_store()?;
         let request = self.request()?;
         let parts = &self.engine.parts;
         let pinned = parts.backend.fetch(&request.summary, &*parts.progress).await?;
@@ -121,6 +128,7 @@ impl<'a> Run<'a> {
     }
 
     async fn prepare(&mut self) -> Result<()> {
+        self.will_change_store()?;
         let request = self.request()?;
         let parts = &self.engine.parts;
         let deployment = parts.backend.prepare(&request.spec()).await?;
@@ -164,6 +172,7 @@ impl<'a> Run<'a> {
 
     async fn finalize(&mut self, target: &Target) -> Result<()> {
         let id = self.resolve(target)?;
+        self.will_change_store()?;
         let parts = &self.engine.parts;
         let report = parts.backend.finalize(&id).await?;
         let mut record = parts.state.record(&id)?;
@@ -204,28 +213,17 @@ impl<'a> Run<'a> {
 
     /// Deletes trees, unless an entry could still boot by root arguments that would go with them.
     async fn retain(&mut self, keep: &BTreeSet<DeploymentId>) -> Result<()> {
-        let parts = &self.engine.parts;
-        if !self.engine.is_settled().await? || self.is_clean(keep).await? {
+        if self.is_clean(keep).await? || !self.engine.is_settled().await? {
             return Ok(());
         }
-        parts.state.set_clean(None)?;
+        self.will_change_store()?;
+        let parts = &self.engine.parts;
         self.removed.add(parts.backend.retain(keep).await?);
         let left = self.engine.stored().await?;
         parts.state.prune_records(|id| left.contains(id))?;
-        self.remember_clean(&left)
-    }
-
-    /// That there is no room for the record is no reason to fail: the next clean-up searches again.
-    fn remember_clean(&self, left: &BTreeSet<DeploymentId>) -> Result<()> {
-        if !matches!(self.operation, Operation::CleanUp | Operation::Gc) {
-            return Ok(());
-        }
-        match self.engine.parts.state.set_clean(Some(left)) {
-            Err(error) if error.kind() != ErrorKind::Interrupted => {
-                tracing::debug!(%error, "it is not recorded that nothing is left to be cleaned up");
-                Ok(())
-            }
-            result => result,
+        match self.operation {
+            Operation::CleanUp | Operation::Gc => self.engine.remember_clean(&left),
+            _ => Ok(()),
         }
     }
 
@@ -247,7 +245,8 @@ impl<'a> Run<'a> {
         let publication = Publication { generation: plan.generation, default };
         parts.state.set_journal(Some(&self.intent(Some(publication))))?;
         // The backend moves what earlier publications used.
-        parts.state.set_clean(None)?;
+        self.will_change_store()?;
+        let parts = &self.engine.parts;
         let staged = parts.loader.stage(&plan, &BackendBlobs(self.engine), tree.as_deref()).await?;
         parts.loader.commit(staged).await?;
         self.effect = Effect::Committed;
@@ -425,12 +424,11 @@ impl Engine {
         let observed = self.observe().await?;
         self.record_lost_trials(&observed)?;
         let steps = super::plan(operation, &observed)?;
-        let was_clean = self.parts.state.clean()?.is_some();
         let mut run = Run::new(self, operation, image);
         let result = run.all(&steps).await;
         let (prepared, removed) = (run.prepared.take(), std::mem::take(&mut run.removed));
         if let Err(error) = result {
-            return Err(self.undo(error, &observed, was_clean).await);
+            return Err(self.undo(error, &observed, run.was_clean).await);
         }
         Ok(Performed { observed, steps, prepared, removed })
     }
@@ -439,6 +437,17 @@ impl Engine {
     async fn stored(&self) -> Result<BTreeSet<DeploymentId>> {
         let all = self.parts.backend.deployments().await?;
         Ok(all.into_iter().map(|deployment| deployment.id).collect())
+    }
+
+    /// That there is no room for the record is no reason to fail: the next clean-up searches again.
+    fn remember_clean(&self, left: &BTreeSet<DeploymentId>) -> Result<()> {
+        match self.parts.state.set_clean(left) {
+            Err(error) if error.kind() != ErrorKind::Interrupted => {
+                tracing::debug!(%error, "it is not recorded that nothing is left to be cleaned up");
+                Ok(())
+            }
+            result => result,
+        }
     }
 
     /// After an error before the commit: removes what was half-done, as recovery would, and keeps the first error.
@@ -465,7 +474,7 @@ impl Engine {
             let left = self.stored().await?;
             self.parts.state.prune_records(|id| left.contains(id))?;
             if searched && was_clean {
-                self.parts.state.set_clean(Some(&left))?;
+                self.remember_clean(&left)?;
             }
             self.parts.state.set_journal(None)
         };

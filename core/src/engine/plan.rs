@@ -101,13 +101,6 @@ pub enum Step {
     Sweep(BTreeSet<DeploymentId>),
 }
 
-impl Step {
-    /// Whether it may leave something in the store that a clean-up has to find. What publishes or deletes says so itself.
-    pub(super) const fn changes_store(&self) -> bool {
-        matches!(self, Self::Initialize | Self::Fetch | Self::Prepare | Self::Finalize(_) | Self::Discard(_))
-    }
-}
-
 /// The steps that lead from `observed` to what `operation` wants. Empty if there is nothing to do.
 ///
 /// # Errors

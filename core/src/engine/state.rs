@@ -188,14 +188,23 @@ impl StateStore {
         self.store_or_remove(ABANDONED, (!list.is_empty()).then_some(list))
     }
 
-    /// The deployments among which nothing is left to be cleaned up; `None` if that is not known.
+    /// The deployments among which nothing is left to be cleaned up; `None` if that is not known, as after damage to the record: it only
+    /// spares a search.
     pub fn clean(&self) -> Result<Option<BTreeSet<DeploymentId>>> {
-        self.load(CLEAN)
+        match self.load(CLEAN) {
+            Err(error) if error.kind() == ErrorKind::Integrity => Ok(None),
+            result => result,
+        }
     }
 
-    /// Records that nothing but these deployments is in the store, or, before anything changes there, that this is no longer known.
-    pub fn set_clean(&self, deployments: Option<&BTreeSet<DeploymentId>>) -> Result<()> {
-        self.store_or_remove(CLEAN, deployments)
+    /// Records that nothing but these deployments is in the store.
+    pub fn set_clean(&self, deployments: &BTreeSet<DeploymentId>) -> Result<()> {
+        self.store(CLEAN, deployments)
+    }
+
+    /// To be called before anything changes in the store. Returns whether it was recorded that nothing is left there.
+    pub fn forget_clean(&self) -> Result<bool> {
+        self.remove_durably(CLEAN)
     }
 
     /// The record of a deployment; an empty one if there is none.
@@ -248,19 +257,39 @@ impl StateStore {
     fn store_or_remove<T: Serialize + ?Sized>(&self, file: &str, value: Option<&T>) -> Result<()> {
         match value {
             Some(value) => self.store(file, value),
-            None => self.remove_durably(file),
+            None => self.remove_durably(file).map(drop),
         }
     }
 
-    fn remove_durably(&self, file: &str) -> Result<()> {
-        let Some(folder) = self.folder()? else { return Ok(()) };
-        if folder.remove_file(file)? {
+    /// Returns whether there was one.
+    fn remove_durably(&self, file: &str) -> Result<bool> {
+        let Some(folder) = self.folder()? else { return Ok(false) };
+        let removed = folder.remove_file(file)?;
+        if removed {
             folder.sync_folder(".")?;
         }
-        Ok(())
+        Ok(removed)
     }
 }
 
 fn record_file(id: &DeploymentId) -> String {
     format!("{RECORDS}/{id}.json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::Faults;
+
+    #[test]
+    fn a_damaged_record_of_a_clean_store_says_that_nothing_is_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::open(folder.path(), Faults::none()).unwrap();
+        let state = StateStore::new(root.clone());
+        let ids = BTreeSet::from([DeploymentId::new("one").unwrap()]);
+        state.set_clean(&ids).unwrap();
+        assert_eq!(state.clean().unwrap(), Some(ids));
+        root.replace("bootwright/clean.json", b"{", ReplaceStyle::Durable).unwrap();
+        assert_eq!(state.clean().unwrap(), None);
+    }
 }

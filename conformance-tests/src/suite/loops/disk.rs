@@ -203,8 +203,7 @@ impl Drop for LoopDisk {
     fn drop(&mut self) {
         if self.mounted {
             for at in [self.esp(), self.sysroot()] {
-                let _ =
-                    host::command("umount").arg("-l").arg(at).stderr(std::process::Stdio::null()).status();
+                let _ = rustix::mount::unmount(at, UnmountFlags::DETACH);
             }
         }
     }
