@@ -32,11 +32,8 @@ fuzz_target!(|input: &[u8]| {
 
 /// The verdict, and the digest of what came out unless that was too much.
 fn run(blob: &[u8], diff_id: &Digest) -> (bootwright_core::Result<()>, Option<Digest>) {
-    let spec = LayerSpec {
-        digest: Digest::from_sha256(Sha256::digest(blob).into()),
-        diff_id: diff_id.clone(),
-        size: Some(blob.len() as u64),
-    };
+    let spec =
+        LayerSpec { digest: Digest::of(blob), diff_id: diff_id.clone(), size: Some(blob.len() as u64) };
     let (events, _arriving) = channel();
     let progress = events.layer("sha256:0", blob.len() as u64);
     let (sender, unpacked) = stream();

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 
 use bootwright_core::{Result, fs::Root, model::Digest, tree::TreeReader};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use crate::image::{Parts, Platform};
 
@@ -68,7 +67,7 @@ impl Program {
 
     async fn make(platform: &Platform, parts: &Parts, prefix: &str, digest: Digest) -> Result<Self> {
         let bytes = parts.make(prefix).await?;
-        let made = Made { parts: digest, program: sha256(&bytes), length: bytes.len() };
+        let made = Made { parts: digest, program: Digest::of(&bytes), length: bytes.len() };
         Ok(Self { platform: platform.name, made, bytes })
     }
 
@@ -85,10 +84,6 @@ impl Program {
 
 impl Made {
     fn is(&self, bytes: &[u8]) -> bool {
-        bytes.len() == self.length && sha256(bytes) == self.program
+        bytes.len() == self.length && Digest::of(bytes) == self.program
     }
-}
-
-fn sha256(bytes: &[u8]) -> Digest {
-    Digest::from_sha256(Sha256::digest(bytes).into())
 }

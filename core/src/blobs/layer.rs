@@ -333,10 +333,6 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    fn sha256(bytes: &[u8]) -> Digest {
-        Digest::from_sha256(Sha256::digest(bytes).into())
-    }
-
     /// Unpacks a blob that a manifest describes like this.
     fn unpacked(blob: &[u8], digest: Digest, diff_id: Digest) -> Result<()> {
         let spec = LayerSpec { digest, diff_id, size: Some(blob.len() as u64) };
@@ -348,18 +344,18 @@ mod tests {
     #[test]
     fn a_changed_byte_that_changes_nothing_of_what_is_unpacked_is_noticed() {
         let mut blob = packed();
-        let digest = sha256(&blob);
-        unpacked(&blob, digest.clone(), sha256(CONTENT)).unwrap();
+        let digest = Digest::of(&blob);
+        unpacked(&blob, digest.clone(), Digest::of(CONTENT)).unwrap();
         // The operating system on which it was packed (RFC 1952, section 2.3).
         blob[9] ^= 0xff;
-        let error = unpacked(&blob, digest, sha256(CONTENT)).unwrap_err();
+        let error = unpacked(&blob, digest, Digest::of(CONTENT)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Integrity, "{error}");
     }
 
     #[test]
     fn a_blob_that_unpacks_to_something_else_than_the_configuration_says_is_noticed() {
         let blob = packed();
-        let error = unpacked(&blob, sha256(&blob), sha256(b"something else")).unwrap_err();
+        let error = unpacked(&blob, Digest::of(&blob), Digest::of(b"something else")).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Integrity, "{error}");
     }
 }

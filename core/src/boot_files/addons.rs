@@ -119,7 +119,7 @@ impl AddonSet {
     pub fn digests(&self) -> Vec<(String, Digest)> {
         let digest = |content: &Content| match content {
             Content::Blob(blob) => blob.sha256.clone(),
-            Content::Bytes(bytes) => Digest::from_sha256(Sha256::digest(bytes).into()),
+            Content::Bytes(bytes) => Digest::of(bytes),
         };
         self.0.iter().map(|(name, content)| (name.clone(), digest(content))).collect()
     }

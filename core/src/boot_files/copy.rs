@@ -155,7 +155,7 @@ mod tests {
     }
 
     fn blob(content: &[u8]) -> Blob {
-        let sha256 = Digest::from_sha256(Sha256::digest(content).into());
+        let sha256 = Digest::of(content);
         Blob { key: "k".into(), size: content.len() as u64, sha256 }
     }
 

@@ -8,8 +8,6 @@ use std::{
     sync::Arc,
 };
 
-use sha2::{Digest as _, Sha256};
-
 use crate::{
     error::{Error, IoContext, Result},
     fs::hash_into,
@@ -116,7 +114,7 @@ impl FileContent {
     /// A small file in memory.
     pub fn from_bytes(bytes: impl Into<Arc<[u8]>>) -> Self {
         let bytes = bytes.into();
-        let sha256 = Digest::from_sha256(Sha256::digest(&bytes).into());
+        let sha256 = Digest::of(&bytes);
         Self { size: bytes.len() as u64, sha256, content: Content::Bytes(bytes) }
     }
 

@@ -12,7 +12,6 @@ use async_trait::async_trait;
 use super::{
     FakeFlaw, FakeImage, FakeImages,
     etc::{default_etc, default_var, merge},
-    images::digest_of,
     tree::FakeTree,
 };
 use crate::{
@@ -262,7 +261,7 @@ impl StorageBackend for FakeBackend {
     async fn boot_artifacts(&self, id: &DeploymentId) -> Result<BootArtifacts> {
         let held = self.held(id)?;
         let text = held.image.kernel.clone().unwrap_or_default();
-        let blob = Blob { size: text.len() as u64, sha256: digest_of(&text), key: text };
+        let blob = Blob { size: text.len() as u64, sha256: Digest::of(&text), key: text };
         let root_args = self.args_for(id)?;
         let kernel = if held.image.unified {
             KernelArtifacts::Unified {

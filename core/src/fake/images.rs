@@ -6,7 +6,6 @@ use std::{
 };
 
 use async_trait::async_trait;
-use sha2::{Digest as _, Sha256};
 
 use super::loader::LOADER_BINARY;
 use crate::{
@@ -59,13 +58,8 @@ impl FakeImage {
 
     /// Its manifest digest: a digest of all that it holds.
     pub fn digest(&self) -> Digest {
-        digest_of(&format!("{self:?}"))
+        Digest::of(format!("{self:?}"))
     }
-}
-
-/// SHA-256 of a text.
-pub(super) fn digest_of(text: &str) -> Digest {
-    Digest::from_sha256(Sha256::digest(text).into())
 }
 
 /// A registry in memory: names to images, changed by tests at will.

@@ -7,7 +7,6 @@ use std::{
 };
 
 use async_trait::async_trait;
-use sha2::{Digest as _, Sha256};
 
 use crate::{
     bootloader::{Bootloader, Staged},
@@ -123,7 +122,7 @@ impl FakeLoader {
             },
             tries: spec.tries,
             started: 0,
-            digest: digest_of(&kernel),
+            digest: Digest::of(&kernel),
             kernel,
         };
         partition.files.insert(id.clone(), entry);
@@ -134,10 +133,6 @@ impl FakeLoader {
 /// Digests of the kernels that a plan adds.
 fn kernels_of(plan: &BootPlan) -> impl Iterator<Item = Digest> {
     plan.added().filter_map(|spec| spec.artifacts.kernel.blobs().first().map(|blob| blob.sha256.clone()))
-}
-
-fn digest_of(kernel: &[u8]) -> Digest {
-    Digest::from_sha256(Sha256::digest(kernel).into())
 }
 
 /// What a commit makes true.
@@ -227,7 +222,7 @@ impl Bootloader for FakeLoader {
     async fn space_needed(&self, plan: &BootPlan) -> Result<Vec<SpaceNeed>> {
         let partition = self.locked();
         let kernels = partition.kernels();
-        let present: BTreeSet<_> = kernels.iter().map(|kernel| digest_of(kernel)).collect();
+        let present: BTreeSet<_> = kernels.iter().map(Digest::of).collect();
         let needed =
             kernels_of(plan).filter(|digest| !present.contains(digest)).collect::<BTreeSet<_>>().len();
         let available = partition.capacity.saturating_sub(kernels.len());
@@ -284,7 +279,7 @@ impl Bootloader for FakeLoader {
 
     async fn verify(&self) -> Result<VerifyReport> {
         let partition = self.locked();
-        let damaged = partition.files.iter().filter(|(_, entry)| digest_of(&entry.kernel) != entry.digest);
+        let damaged = partition.files.iter().filter(|(_, entry)| Digest::of(&entry.kernel) != entry.digest);
         let problem = |(id, entry): (&EntryId, &FakeEntry)| VerifyProblem {
             path: id.to_string(),
             problem: "the kernel is damaged".to_owned(),

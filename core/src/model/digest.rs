@@ -3,6 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, Result};
 
@@ -28,6 +29,11 @@ impl Digest {
             _ => Err(Error::invalid(format!("{text:?} is not a digest"))
                 .with_hint("write sha256:<64 hex digits> or sha512:<128 hex digits>, in lower case")),
         }
+    }
+
+    /// The SHA-256 digest of some content.
+    pub fn of(content: impl AsRef<[u8]>) -> Self {
+        Self::from_sha256(Sha256::digest(content).into())
     }
 
     /// The SHA-256 digest with these 32 bytes.

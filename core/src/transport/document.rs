@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use serde::{Deserialize, de::DeserializeOwned};
-use sha2::{Digest as _, Sha256, Sha512};
+use sha2::{Digest as _, Sha512};
 
 use crate::{
     error::{Error, Result},
@@ -180,7 +180,7 @@ pub(super) fn check(bytes: &[u8], digest: &Digest, size: Option<u64>, what: &str
 /// The digest of `bytes` in the algorithm of `like`.
 fn digest_like(like: &Digest, bytes: &[u8]) -> Result<Digest> {
     if !like.as_str().starts_with("sha512:") {
-        return Ok(sha256(bytes));
+        return Ok(Digest::of(bytes));
     }
     let mut text = String::from("sha512:");
     for byte in Sha512::digest(bytes) {
@@ -188,11 +188,6 @@ fn digest_like(like: &Digest, bytes: &[u8]) -> Result<Digest> {
         let _ = write!(text, "{byte:02x}");
     }
     Digest::new(text)
-}
-
-/// The digest that registries and tools give to a manifest.
-pub(super) fn sha256(bytes: &[u8]) -> Digest {
-    Digest::from_sha256(Sha256::digest(bytes).into())
 }
 
 /// Puts together what the documents say.

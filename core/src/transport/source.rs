@@ -56,7 +56,7 @@ fn resolve(documents: &dyn Documents, architecture: &str) -> Result<(Digest, Man
         }
         match Document::parse(&bytes)? {
             Document::Manifest(manifest) => {
-                let digest = expected.map_or_else(|| document::sha256(&bytes), |expected| expected.digest);
+                let digest = expected.map_or_else(|| Digest::of(&bytes), |expected| expected.digest);
                 return Ok((digest, manifest));
             }
             Document::Index(index) => {

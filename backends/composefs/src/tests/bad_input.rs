@@ -1,9 +1,12 @@
 //! Damaged and malformed images: each is refused by kind, and nothing is deployed.
 
-use bootwright_core::{error::ErrorKind, model::ImageSummary};
+use bootwright_core::{
+    error::ErrorKind,
+    model::{Digest, ImageSummary},
+};
 
 use super::{
-    image::{Entry, Image, big, digest_of, gzip, put, tar_of},
+    image::{Entry, Image, big, gzip, put, tar_of},
     support::Host,
 };
 
@@ -96,7 +99,7 @@ fn with_layer(host: &Host, blob: &[u8], unpacked: &[u8]) -> ImageSummary {
     let digest = put(&host.images("v1"), blob);
     summary.layers.push(bootwright_core::model::LayerSummary {
         digest,
-        diff_id: digest_of(unpacked),
+        diff_id: Digest::of(unpacked),
         size: blob.len() as u64,
     });
     image.finish(&host.images("v1"), summary.layers)
@@ -261,7 +264,7 @@ async fn an_image_that_is_not_in_the_store_is_not_found() {
     let host = Host::initialized().await;
     let image = host.image("v1", &Image::bootable("1"));
     let pinned = host.fetch(&image).await.unwrap();
-    let other = bootwright_core::model::PinnedImage { manifest_digest: digest_of(b"x"), ..pinned };
+    let other = bootwright_core::model::PinnedImage { manifest_digest: Digest::of(b"x"), ..pinned };
     assert_eq!(host.prepare(&other, None).await.unwrap_err().kind(), ErrorKind::NotFound);
 }
 

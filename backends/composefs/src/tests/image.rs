@@ -4,7 +4,6 @@ use std::{io::Write as _, path::Path};
 
 use bootwright_core::model::{Digest, ImageSummary, LayerSummary};
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 
 /// One entry of a layer.
 #[derive(Debug, Clone)]
@@ -70,7 +69,7 @@ impl Image {
             let tar = tar_of(entries);
             let blob = if self.plain { tar.clone() } else { gzip(&tar) };
             let digest = put(folder, &blob);
-            layers.push(LayerSummary { digest, diff_id: digest_of(&tar), size: blob.len() as u64 });
+            layers.push(LayerSummary { digest, diff_id: Digest::of(&tar), size: blob.len() as u64 });
         }
         self.finish(folder, layers)
     }
@@ -117,13 +116,9 @@ impl Image {
 
 /// Stores a blob under its digest.
 pub fn put(folder: &Path, bytes: &[u8]) -> Digest {
-    let digest = digest_of(bytes);
+    let digest = Digest::of(bytes);
     std::fs::write(folder.join("blobs/sha256").join(digest.hex()), bytes).unwrap();
     digest
-}
-
-pub fn digest_of(bytes: &[u8]) -> Digest {
-    Digest::from_sha256(Sha256::digest(bytes).into())
 }
 
 pub fn gzip(bytes: &[u8]) -> Vec<u8> {

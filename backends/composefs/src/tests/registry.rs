@@ -205,7 +205,7 @@ async fn an_image_is_read_from_the_local_store_of_podman() {
     assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
     let raw = Command::new("skopeo").args(["inspect", "--raw", &name]).output().unwrap();
     assert!(raw.status.success());
-    let manifest_digest = super::image::digest_of(&raw.stdout);
+    let manifest_digest = bootwright_core::model::Digest::of(&raw.stdout);
     let stored = ImageSummary { reference: name.parse().unwrap(), manifest_digest, ..image.clone() };
     let deployment = host.deploy(&stored, None).await;
     assert_eq!(host.read(&format!("{}/app/default.conf", Host::etc(&deployment.id))), "version=1\n");

@@ -4,7 +4,6 @@ use std::{io::Write as _, path::Path};
 
 use bootwright_core::model::{Digest, ImageSummary, LayerSummary};
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 
 /// A layer under construction.
 pub struct Layer(tar::Builder<Vec<u8>>);
@@ -102,7 +101,7 @@ pub fn write(folder: &Path, version: &str, tars: &[Vec<u8>]) -> ImageSummary {
     std::fs::create_dir_all(folder.join("blobs/sha256")).unwrap();
     let layer = |tar: &Vec<u8>| {
         let blob = gzip(tar);
-        LayerSummary { digest: put(folder, &blob), diff_id: digest_of(tar), size: blob.len() as u64 }
+        LayerSummary { digest: put(folder, &blob), diff_id: Digest::of(tar), size: blob.len() as u64 }
     };
     let layers: Vec<_> = tars.iter().map(layer).collect();
     let diff_ids: Vec<_> = layers.iter().map(|layer| layer.diff_id.as_str()).collect();
@@ -145,13 +144,9 @@ pub fn blob(folder: &Path, digest: &Digest) -> std::path::PathBuf {
 }
 
 fn put(folder: &Path, bytes: &[u8]) -> Digest {
-    let digest = digest_of(bytes);
+    let digest = Digest::of(bytes);
     std::fs::write(blob(folder, &digest), bytes).unwrap();
     digest
-}
-
-fn digest_of(bytes: &[u8]) -> Digest {
-    Digest::from_sha256(Sha256::digest(bytes).into())
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {

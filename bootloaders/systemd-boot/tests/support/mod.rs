@@ -20,7 +20,6 @@ use bootwright_core::{
     tree::{BlobSource, Reader, TreeReader},
     uki::synthetic,
 };
-use sha2::{Digest as _, Sha256};
 
 /// Variables that outlive one run, with the faults of that run.
 #[derive(Debug)]
@@ -126,7 +125,7 @@ impl Store {
 
     pub fn blob(&self, key: &str, content: &[u8]) -> Blob {
         self.blobs.lock().unwrap().insert(key.to_owned(), content.to_vec());
-        let sha256 = Digest::from_sha256(Sha256::digest(content).into());
+        let sha256 = Digest::of(content);
         Blob { key: key.to_owned(), size: content.len() as u64, sha256 }
     }
 
