@@ -172,6 +172,19 @@ pub fn no_folders() -> Vec<u8> {
     tar.file(IN_NO_FOLDER, b"x").is("folders left out").tar
 }
 
+/// A file that a lower layer has as well, with its whiteout after it.
+pub const WHITED_OUT: &str = "usr/lib/suite-over/file";
+/// A file in a folder that is made opaque after it.
+pub const IN_OPAQUE: &str = "usr/lib/suite-opaque/own";
+/// A file of a lower layer in that folder.
+pub const BELOW_OPAQUE: &str = "usr/lib/suite-opaque/lower";
+
+/// Whiteouts of lower files, after files of the same layer that they would hide if they could.
+pub fn late_whiteouts() -> Vec<u8> {
+    let tar = Tar::new().file(WHITED_OUT, b"upper").file("usr/lib/suite-over/.wh.file", b"");
+    tar.file(IN_OPAQUE, b"upper").file("usr/lib/suite-opaque/.wh..wh..opq", b"").is("late whiteouts").tar
+}
+
 /// A file of 300 MB that compresses to less than a thousandth: more than the disks of the loop tier hold.
 pub fn bomb() -> Vec<u8> {
     const SIZE: usize = 300 << 20;

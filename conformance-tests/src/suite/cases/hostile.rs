@@ -45,6 +45,13 @@ pub(super) const CASES: &[Case] = &[
         folders_left_out
     ),
     case!(
+        "hostile::whiteouts_hide_nothing_of_their_own_layer_wherever_they_stand_in_it",
+        ["BW-322"],
+        [Demand::Tier(Property::AnyLayers), Demand::Format(KernelFormat::Split)],
+        Running,
+        late_whiteouts
+    ),
+    case!(
         "hostile::an_image_that_is_larger_than_the_disk_is_refused_and_gone",
         ["BW-114", "BW-903"],
         [Demand::Tier(Property::AnyLayers), Demand::Format(KernelFormat::Split)],
@@ -114,6 +121,16 @@ async fn folders_left_out(world: &mut dyn World) -> CaseResult {
     stage(world, &image).await?;
     reboot_into(world, image.version).await?;
     has(world, hostile::IN_NO_FOLDER, Some("x"), "its folder is in no layer").await
+}
+
+async fn late_whiteouts(world: &mut dyn World) -> CaseResult {
+    let lower = next_image(world).with(hostile::WHITED_OUT, "lower").with(hostile::BELOW_OPAQUE, "lower");
+    let image = lower.layer(hostile::late_whiteouts());
+    stage(world, &image).await?;
+    reboot_into(world, image.version).await?;
+    has(world, hostile::WHITED_OUT, Some("upper"), "its whiteout is about lower layers").await?;
+    has(world, hostile::IN_OPAQUE, Some("upper"), "an opaque folder has what its own layer has").await?;
+    has(world, hostile::BELOW_OPAQUE, None, "an opaque folder hides what is below").await
 }
 
 /// A few hundred kilobytes that unpack to more than there is room for.
