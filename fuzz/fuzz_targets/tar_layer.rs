@@ -1,6 +1,8 @@
 //! Layers as the OSTree backend reads them: entries, their names, and the tree that comes out.
 #![no_main]
 
+#[path = "../../backends/ostree/src/fetch/convert.rs"]
+mod convert;
 #[path = "../../backends/ostree/src/fetch/entry.rs"]
 mod entry;
 #[path = "../../backends/ostree/src/fetch/path.rs"]
@@ -10,15 +12,16 @@ mod tar;
 #[path = "../../backends/ostree/src/fetch/tree.rs"]
 mod tree;
 
-use std::io::Read as _;
+use std::io::Read;
 
-use bootwright_core::error::{ErrorKind, Result};
+use bootwright_core::error::{ErrorKind, IoContext as _, Result};
 use bootwright_fuzz::within;
-use entry::{Change, Entry};
+use convert::Content;
+use entry::{Entry, Meta, ObjectId};
 use libfuzzer_sys::fuzz_target;
-use path::{Order, TreePath};
+use path::TreePath;
 use sha2::{Digest as _, Sha256};
-use tar::{Kind, Raw, Tar};
+use tar::Tar;
 use tree::{Folder, Found, Node};
 
 /// What is read ahead, the names and attributes of one entry, and tables.
@@ -53,41 +56,33 @@ fn read(input: &[u8]) -> Result<Vec<Entry>> {
     let (mut layer, mut total) = (Vec::new(), 0);
     while let Some(raw) = tar.next()? {
         total += raw.size;
-        layer.extend(convert(raw, &mut tar)?);
+        let kept = |path, raw| Ok(Some(Entry { path, change: convert::change(raw, &Digests, &mut tar)? }));
+        layer.extend(convert::entry(raw, kept)?);
     }
     assert!(total <= input.len() as u64, "more content than there is input");
     Ok(layer)
 }
 
-/// As the backend does, with the digest of a file in the place of an object.
-fn convert(raw: Raw, content: &mut Tar<&[u8]>) -> Result<Option<Entry>> {
-    let path = match TreePath::parse(&raw.path)?.order()? {
-        Order::Keep(path) => path,
-        Order::Remove(path) => return Ok(Some(Entry { path, change: Change::Remove })),
-        Order::Empty(path) => return Ok(Some(Entry { path, change: Change::Empty })),
-        Order::Ignore => return Ok(None),
-    };
-    let change = match raw.kind {
-        Kind::Regular => Change::File(object(raw.size, content)?),
-        Kind::Folder => Change::Folder(raw.meta),
-        Kind::Symlink(target) => Change::File(hex::encode(Sha256::digest(target))),
-        Kind::Link(target) => Change::Link(TreePath::parse(&target)?),
-        Kind::Special => Change::LeftOut,
-    };
-    Ok(Some(Entry { path, change }))
-}
+/// The digest of a file in the place of an object.
+struct Digests;
 
-fn object(size: u64, content: &mut Tar<&[u8]>) -> Result<String> {
-    use bootwright_core::error::IoContext as _;
-    let (mut hash, mut buffer, mut found) = (Sha256::new(), [0; 4096], 0);
-    loop {
-        let n = content.read(&mut buffer).context_io(|| "read a file".to_owned())?;
-        if n == 0 {
-            assert_eq!(found, size, "the content of a file has another size than its entry says");
-            return Ok(hex::encode(hash.finalize()));
+impl Content for Digests {
+    fn file(&self, _: &Meta, size: u64, content: &mut dyn Read) -> Result<ObjectId> {
+        let (mut hash, mut buffer, mut found) = (Sha256::new(), [0; 4096], 0);
+        loop {
+            let n = content.read(&mut buffer).context_io(|| "read a file".to_owned())?;
+            if n == 0 {
+                assert_eq!(found, size, "the content of a file has another size than its entry says");
+                return Ok(hex::encode(hash.finalize()));
+            }
+            hash.update(&buffer[..n]);
+            found += n as u64;
         }
-        hash.update(&buffer[..n]);
-        found += n as u64;
+    }
+
+    fn symlink(&self, _: &Meta, target: &str) -> Result<ObjectId> {
+        assert!(!target.is_empty() && !target.contains('\0'), "a link leads to {target:?}");
+        Ok(hex::encode(Sha256::digest(target)))
     }
 }
 

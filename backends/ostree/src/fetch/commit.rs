@@ -16,6 +16,7 @@ use bootwright_core::{
 use ostree_ext::{gio, glib, ostree};
 
 use super::{
+    convert::Content as _,
     entry::Meta,
     layer::publish,
     listing,

@@ -10,11 +10,12 @@ use ostree_ext::{gio, ostree};
 use tokio::sync::oneshot;
 
 use super::{
+    convert,
     encapsulated::{Detached, Part},
-    entry::{Change, Entry},
+    entry::Entry,
     listing,
     objects::Objects,
-    path::{Order, TreePath},
+    path::TreePath,
     refs,
     tar::{Kind, Raw, Tar},
 };
@@ -89,23 +90,20 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn entry(&mut self, raw: Raw, content: &mut dyn Read) -> Result<Option<Entry>> {
-        let path = match TreePath::parse(&raw.path)?.order()? {
-            Order::Keep(path) => path,
-            Order::Remove(path) => return Ok(Some(Entry { path, change: Change::Remove })),
-            Order::Empty(path) => return Ok(Some(Entry { path, change: Change::Empty })),
-            Order::Ignore => return Ok(None),
-        };
+        convert::entry(raw, |path, raw| self.part(path, raw, content))
+    }
+
+    fn part(&mut self, path: TreePath, mut raw: Raw, content: &mut dyn Read) -> Result<Option<Entry>> {
         match Part::of(&path) {
-            Part::Tree => self.change(raw, content).map(|change| Some(Entry { path, change })),
+            Part::Tree => self.kept(path, raw, content),
             Part::Object(id) => {
-                let mut raw = raw;
                 raw.meta.xattrs.extend(self.detached.of(&id).cloned().unwrap_or_default());
-                self.change(raw, content).map(|change| Some(Entry { path, change }))
+                self.kept(path, raw, content)
             }
             Part::Xattrs(name) => self.learn(name, raw.size, content).map(|()| None),
             Part::XattrsLink(object) => {
                 if let Kind::Link(target) = &raw.kind {
-                    self.detached.link(object, &link_target(target)?);
+                    self.detached.link(object, &convert::link_target(target)?);
                 }
                 Ok(None)
             }
@@ -113,16 +111,9 @@ impl Reader<'_> {
         }
     }
 
-    fn change(&self, raw: Raw, content: &mut dyn Read) -> Result<Change> {
-        match raw.kind {
-            Kind::Regular => self.objects.file(&raw.meta, raw.size, content).map(Change::File),
-            Kind::Folder => Ok(Change::Folder(raw.meta)),
-            Kind::Symlink(target) => {
-                self.objects.symlink(&raw.meta, symlink_target(&target)?).map(Change::File)
-            }
-            Kind::Link(target) => link_target(&target).map(Change::Link),
-            Kind::Special => Ok(Change::LeftOut),
-        }
+    fn kept(&self, path: TreePath, raw: Raw, content: &mut dyn Read) -> Result<Option<Entry>> {
+        let change = convert::change(raw, self.objects, content)?;
+        Ok(Some(Entry { path, change }))
     }
 
     fn learn(&mut self, name: String, size: u64, content: &mut dyn Read) -> Result<()> {
@@ -133,21 +124,4 @@ impl Reader<'_> {
         content.take(size).read_to_end(&mut bytes).context_io(|| "read extended attributes".to_owned())?;
         self.detached.learn(name, &bytes)
     }
-}
-
-/// Where a hard link leads: from the root of the image, so that a leading slash changes nothing.
-fn link_target(target: &[u8]) -> Result<TreePath> {
-    TreePath::parse(target.strip_prefix(b"/").unwrap_or(target))
-}
-
-/// Symbolic links may lead anywhere: nobody follows them here.
-fn symlink_target(target: &[u8]) -> Result<&str> {
-    let text = std::str::from_utf8(target).ok().filter(|text| !text.is_empty() && !text.contains('\0'));
-    text.filter(|text| text.len() < 4096).ok_or_else(|| {
-        Error::invalid(format!(
-            "a symbolic link in a layer leads to {:?}, which cannot be kept",
-            String::from_utf8_lossy(target)
-        ))
-        .with_hint("its target has to be UTF-8, and from 1 to 4095 bytes long")
-    })
 }

@@ -20,6 +20,7 @@ use ostree_ext::{
 };
 
 use super::{
+    convert::Content as _,
     entry::{Change, Entry, Meta},
     objects::{FolderId, Listed, Objects},
 };

@@ -16,6 +16,7 @@
 //! after the next boot, or in place but without a name, where the next fetch uses them and a clean-up removes them.
 
 mod commit;
+mod convert;
 mod encapsulated;
 mod entry;
 mod layer;

@@ -9,6 +9,7 @@ use ostree_ext::{
 };
 
 use super::{
+    convert::Content,
     entry::{Meta, ObjectId},
     tree::{Folder, Node},
 };
@@ -40,9 +41,8 @@ pub(super) struct Listed<'a> {
     pub(super) folders: Vec<(&'a str, FolderId)>,
 }
 
-impl Objects<'_> {
-    /// Writes a regular file, whose content is the next `size` bytes of the reader.
-    pub(super) fn file(&self, meta: &Meta, size: u64, content: &mut dyn Read) -> Result<ObjectId> {
+impl Content for Objects<'_> {
+    fn file(&self, meta: &Meta, size: u64, content: &mut dyn Read) -> Result<ObjectId> {
         let xattrs = xattrs(meta)?;
         let mode = REGULAR | meta.mode;
         if size <= PIECE as u64 {
@@ -65,6 +65,16 @@ impl Objects<'_> {
         writer.finish(Some(self.cancellable)).map(String::from).context(writing)
     }
 
+    /// Its mode means nothing to Linux, and libostree does not keep it.
+    fn symlink(&self, meta: &Meta, target: &str) -> Result<ObjectId> {
+        let xattrs = xattrs(meta)?;
+        let written =
+            self.repo.write_symlink(None, meta.uid, meta.gid, Some(&xattrs), target, Some(self.cancellable));
+        written.map(String::from).context(writing)
+    }
+}
+
+impl Objects<'_> {
     fn copy(&self, writer: &ostree::ContentWriter, size: u64, content: &mut dyn Read) -> Result<()> {
         let mut buffer = vec![0; PIECE];
         let mut left = size;
@@ -77,14 +87,6 @@ impl Objects<'_> {
             left -= wanted as u64;
         }
         Ok(())
-    }
-
-    /// Writes a symbolic link. Its mode means nothing to Linux, and libostree does not keep it.
-    pub(super) fn symlink(&self, meta: &Meta, target: &str) -> Result<ObjectId> {
-        let xattrs = xattrs(meta)?;
-        let written =
-            self.repo.write_symlink(None, meta.uid, meta.gid, Some(&xattrs), target, Some(self.cancellable));
-        written.map(String::from).context(writing)
     }
 
     /// Writes a folder and everything below it.
