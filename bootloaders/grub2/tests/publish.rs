@@ -350,10 +350,9 @@ async fn files_of_others_stay_byte_for_byte() {
     let state = read(&machine).await;
     assert_eq!((state.generation, order(&state)), (3, vec!["a".into()]));
     assert_eq!(state.foreign.len(), 3, "{:?}", state.foreign);
-    let mut grub = grub(&machine);
-    grub.configure().unwrap();
-    assert_eq!(grub.passwords, ["root grub.pbkdf2.sha512.x"]);
-    assert_eq!(grub.variables.get("timeout").map(String::as_str), Some("30"));
+    let menu = grub(&machine).menu().unwrap();
+    assert_eq!(menu.passwords, ["root grub.pbkdf2.sha512.x"]);
+    assert_eq!(menu.timeout.as_deref(), Some("30"));
 }
 
 /// spec: BW-407
@@ -421,9 +420,8 @@ async fn grub_accepts_titles_and_arguments_of_any_kind() {
     let config = machine.esp().join(CONFIG);
     let check = std::process::Command::new("grub-script-check").arg(&config).output().unwrap();
     assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stderr));
-    let mut judge = grub(&machine);
-    judge.configure().unwrap();
-    assert_eq!(judge.menu[1].title, "It's \"$root\" \\ {};|&<> `x` # ü (1)");
+    let menu = grub(&machine).menu().unwrap();
+    assert_eq!(menu.titles[1], "It's \"$root\" \\ {};|&<> `x` # ü (1)");
     roll_back(&loader(&machine), &store, "a").await;
     let loaded = grub(&machine).boot().unwrap();
     assert_eq!(loaded.cmdline, "root=a \"a=b c\" d=$e;f g={h}|i");
