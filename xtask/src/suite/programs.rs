@@ -9,6 +9,10 @@ const PACKAGE: &str = "bootwright-backend-composefs";
 /// Tests with this in their name find the program in the variable `CFSCTL`.
 const TESTS: &str = "cfsctl";
 
+/// What is asked is whether a repository is whole: nothing needs to be optimised for that, nor much of the program be there.
+const SMALL: [&str; 6] =
+    ["--debug", "--no-default-features", "--features", "pre-6.15,oci", "--config", "profile.dev.debug=false"];
+
 /// Returns how many tests ran.
 pub fn tests(workspace: &Workspace, runner: Runner, steps: &mut Steps) -> u64 {
     if !host::is_root() {
@@ -17,7 +21,7 @@ pub fn tests(workspace: &Workspace, runner: Runner, steps: &mut Steps) -> u64 {
     }
     let folder = host::target_dir().join(format!("cfsctl-{}", cfsctl::VERSION));
     println!("building cfsctl, unless it is there");
-    let program = match cfsctl::build(workspace, &folder, &["--debug"]) {
+    let program = match cfsctl::build(workspace, &folder, &SMALL) {
         Ok(program) => program,
         Err(error) => {
             // Somebody else's program: that it does not build here is no defect of ours.
