@@ -51,6 +51,7 @@ impl Grub {
     /// Runs the configuration and the entry that it chooses. `None` if there is no configuration.
     pub fn boot(&self) -> Option<Loaded> {
         let shell = self.run()?;
+        assert!(shell.variables.contains_key("default"), "nothing is chosen");
         let loaded = shell.start(shell.chosen().unwrap()).unwrap();
         assert!(!loaded.chainloaded || self.platform == "efi");
         let read = |file: &PathBuf| {

@@ -53,13 +53,13 @@ fn run(disk: &Disk, save_env: SaveEnv) -> Result<Shell> {
     Ok(shell)
 }
 
-/// The menu, what starts by itself first, what has no tries left last.
+/// The menu, what starts by itself first.
 fn menu(disk: &Disk) -> Result<Vec<MenuEntry>> {
     let shell = run(disk, SaveEnv::Pretends)?;
     let default = shell.chosen().map(|item| item.id.clone()).unwrap_or_default();
     let entries = shell.items.iter().map(|item| entry(disk, &shell, item));
     let mut entries: Vec<_> = entries.collect::<Result<_>>()?;
-    entries.sort_by_key(|entry| (entry.name != default, entry.tries_left == Some(0)));
+    entries.sort_by_key(|entry| entry.name != default);
     Ok(entries)
 }
 

@@ -41,7 +41,6 @@ pub(super) struct Machine {
 #[derive(Debug, Clone)]
 pub(super) struct Item {
     pub(super) title: String,
-    /// The title, if it has none.
     pub(super) id: String,
     /// Whether anybody may start it where a password is set.
     pub(super) unrestricted: bool,
@@ -148,14 +147,16 @@ impl Shell {
     fn item(&mut self, lines: &[String], at: usize) -> Result<usize> {
         let line = lines.get(at).map_or("", |line| line.trim());
         let words = self.words(line.strip_suffix('{').context("a menuentry without a block")?)?;
-        let option = |name: &str| words.iter().position(|word| word == name);
-        let title = words.get(1).context("a menuentry without a title")?.clone();
-        let id = option("--id").and_then(|place| words.get(place + 1)).unwrap_or(&title).clone();
-        let unrestricted = option("--unrestricted").is_some();
+        let words: Vec<_> = words.iter().map(String::as_str).collect();
+        let (title, id, unrestricted) = match words.as_slice() {
+            [_, title, "--id", id] => (title, id, false),
+            [_, title, "--id", id, "--unrestricted"] => (title, id, true),
+            other => bail!("a menuentry that is not understood: {other:?}"),
+        };
         let length =
             lines.iter().skip(at).position(|line| line.trim() == "}").context("an open menuentry")?;
         let body = lines.get(at + 1..at + length).unwrap_or_default().to_vec();
-        self.items.push(Item { title, id, unrestricted, body });
+        self.items.push(Item { title: (*title).to_owned(), id: (*id).to_owned(), unrestricted, body });
         Ok(at + length)
     }
 
@@ -202,8 +203,7 @@ impl Shell {
                 ["-z", value] => value.is_empty(),
                 ["-n", value] => !value.is_empty(),
                 ["-f", path] => self.file(path).is_some_and(|path| path.is_file()),
-                ["-e", path] => self.file(path).is_some_and(|path| path.exists()),
-                [a, "=" | "==", b] => a == b,
+                [a, "=", b] => a == b,
                 [a, "!=", b] => a != b,
                 other => bail!("an unknown test: {other:?}"),
             };
@@ -224,13 +224,13 @@ impl Shell {
                 let name = set.strip_prefix("--set=1:").with_context(|| format!("regexp with {set}"))?;
                 self.set(name, text.split(',').next().unwrap_or_default());
             }
-            ["search", options @ .., file] => return self.search(options, file),
-            ["load_env", "--file", file, names @ ..] => self.load_env(file, names),
-            ["save_env", "--file", file, names @ ..] => return self.save_env(file, names),
+            ["search", "--no-floppy", "--file", set, "--hint", "hd0,", file] => self.search(set, file)?,
+            ["load_env", "--file", file, names @ ..] if !names.is_empty() => self.load_env(file, names),
+            ["save_env", "--file", file, name] => return self.save_env(file, name),
             ["source", file] => self.source(&self.known_file(file)?)?,
             ["password_pbkdf2", user, hash] => self.passwords.push(format!("{user} {hash}")),
             ["linux" | "initrd" | "chainloader", ..] => self.load(&texts)?,
-            ["export" | "insmod" | "terminal_output" | "echo", ..] => {}
+            ["export", _] => {}
             other => bail!("an unknown command: {other:?}"),
         }
         Ok(true)
@@ -253,17 +253,13 @@ impl Shell {
     }
 
     /// By a file that only the wanted file system has.
-    fn search(&mut self, options: &[&str], file: &str) -> Result<bool> {
-        let name = options.iter().find_map(|option| option.strip_prefix("--set=")).unwrap_or("root");
+    fn search(&mut self, set: &str, file: &str) -> Result<()> {
+        let name = set.strip_prefix("--set=").with_context(|| format!("search with {set}"))?;
         let has = |(_, folder): &&(&str, PathBuf)| (self.machine.find)(folder, file).exists();
-        let (device, _) = self
-            .machine
-            .partitions
-            .iter()
-            .find(has)
-            .with_context(|| format!("{file} is on no file system"))?;
+        let found = self.machine.partitions.iter().find(has);
+        let (device, _) = found.with_context(|| format!("{file} is on no file system"))?;
         self.set(name, device);
-        Ok(true)
+        Ok(())
     }
 
     fn block(&self, file: &str) -> Option<String> {
@@ -274,24 +270,24 @@ impl Shell {
     fn load_env(&mut self, file: &str, names: &[&str]) {
         for line in self.block(file).unwrap_or_default().lines().filter(|line| !line.starts_with('#')) {
             let Some((name, value)) = line.split_once('=') else { continue };
-            if names.is_empty() || names.contains(&name) {
+            if names.contains(&name) {
                 self.set(name, value);
             }
         }
     }
 
     /// In place and of the same length: GRUB cannot allocate blocks.
-    fn save_env(&mut self, file: &str, names: &[&str]) -> Result<bool> {
+    fn save_env(&self, file: &str, name: &str) -> Result<bool> {
         let whole = |block: &String| block.len() == ENVIRONMENT && self.machine.save_env != SaveEnv::Fails;
         let Some(block) = self.block(file).filter(whole) else { return Ok(false) };
+        let value =
+            self.variables.get(name).with_context(|| format!("save_env of {name}, which is not set"))?;
         let assignments = block.lines().filter(|line| !line.starts_with('#'));
         let assignments = assignments.filter_map(|line| line.split_once('='));
-        let kept = assignments.filter(|(name, _)| !names.contains(name));
-        let value = |name| self.variables.get(name).map_or("", String::as_str);
-        let all = kept.chain(names.iter().map(|name| (*name, value(*name))));
+        let kept = assignments.filter(|(kept, _)| *kept != name);
         let mut text = HEADER.to_owned();
-        text.extend(all.flat_map(|(name, value)| [name, "=", value, "\n"]));
-        let Some(rest) = ENVIRONMENT.checked_sub(text.len()) else { return Ok(false) };
+        text.extend(kept.chain([(name, value.as_str())]).flat_map(|(name, value)| [name, "=", value, "\n"]));
+        let rest = ENVIRONMENT.checked_sub(text.len()).context("the environment block has no room")?;
         if self.machine.save_env == SaveEnv::Writes {
             std::fs::write(self.known_file(file)?, format!("{text}{}", "#".repeat(rest)))?;
         }
