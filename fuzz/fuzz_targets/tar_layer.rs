@@ -56,8 +56,7 @@ fn read(input: &[u8]) -> Result<Vec<Entry>> {
     let (mut layer, mut total) = (Vec::new(), 0);
     while let Some(raw) = tar.next()? {
         total += raw.size;
-        let kept = |path, raw| Ok(Some(Entry { path, change: convert::change(raw, &Digests, &mut tar)? }));
-        layer.extend(convert::entry(raw, kept)?);
+        layer.extend(convert::entry(raw, |path, raw| convert::kept(path, raw, &Digests, &mut tar))?);
     }
     assert!(total <= input.len() as u64, "more content than there is input");
     Ok(layer)

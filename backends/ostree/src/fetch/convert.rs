@@ -34,11 +34,21 @@ pub(super) fn entry(
     }
 }
 
-/// What such an entry does to its path.
+/// The change of an entry that is kept at this path.
 ///
 /// # Errors
 /// `InvalidInput` for a target that no link can have; what `objects` says.
-pub(super) fn change(raw: Raw, objects: &impl Content, content: &mut dyn Read) -> Result<Change> {
+pub(super) fn kept(
+    path: TreePath,
+    raw: Raw,
+    objects: &impl Content,
+    content: &mut dyn Read,
+) -> Result<Option<Entry>> {
+    let change = change(raw, objects, content)?;
+    Ok(Some(Entry { path, change }))
+}
+
+fn change(raw: Raw, objects: &impl Content, content: &mut dyn Read) -> Result<Change> {
     match raw.kind {
         Kind::Regular => objects.file(&raw.meta, raw.size, content).map(Change::File),
         Kind::Folder => Ok(Change::Folder(raw.meta)),

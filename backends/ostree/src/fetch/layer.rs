@@ -95,10 +95,10 @@ impl Reader<'_> {
 
     fn part(&mut self, path: TreePath, mut raw: Raw, content: &mut dyn Read) -> Result<Option<Entry>> {
         match Part::of(&path) {
-            Part::Tree => self.kept(path, raw, content),
+            Part::Tree => convert::kept(path, raw, self.objects, content),
             Part::Object(id) => {
                 raw.meta.xattrs.extend(self.detached.of(&id).cloned().unwrap_or_default());
-                self.kept(path, raw, content)
+                convert::kept(path, raw, self.objects, content)
             }
             Part::Xattrs(name) => self.learn(name, raw.size, content).map(|()| None),
             Part::XattrsLink(object) => {
@@ -109,11 +109,6 @@ impl Reader<'_> {
             }
             Part::Other => Ok(None),
         }
-    }
-
-    fn kept(&self, path: TreePath, raw: Raw, content: &mut dyn Read) -> Result<Option<Entry>> {
-        let change = convert::change(raw, self.objects, content)?;
-        Ok(Some(Entry { path, change }))
     }
 
     fn learn(&mut self, name: String, size: u64, content: &mut dyn Read) -> Result<()> {
