@@ -47,7 +47,7 @@ ln -sf multi-user.target usr/lib/systemd/system/default.target
 mkdir -p usr/lib/systemd/journald.conf.d
 printf '[Journal]\nStorage=volatile\n' > usr/lib/systemd/journald.conf.d/50-volatile.conf
 
-# A shell on the console is for people: where the test harness has its port, it costs a tenth of each boot, and nobody sees it.
+# A shell on the console is for people: where the test harness has its port, nobody sees it, and logging in is work for the processor.
 for unit in serial-getty@ systemd-user-sessions; do
     mkdir -p "usr/lib/systemd/system/$unit.service.d"
     printf '[Unit]\nConditionPathExistsGlob=!/sys/class/virtio-ports/*\n' > "usr/lib/systemd/system/$unit.service.d/50-people.conf"
