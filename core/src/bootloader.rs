@@ -128,4 +128,15 @@ pub trait Bootloader: Debug + Send + Sync {
     /// # Behaviour
     /// - Repeatable, and does nothing for an entry that is not being tried.
     async fn confirm(&self, deployment: &DeploymentId) -> Result<()>;
+
+    /// Early in a boot: has the entry on trial started by the next one too, if it has tries left. Returns whether the machine has to reboot
+    /// for it now, because it was tried, did not come up, and something else runs.
+    ///
+    /// # Behaviour
+    /// - For loaders that do not count by themselves. Others leave it as it is: it does nothing.
+    /// - Called only where the variable [`TRIAL`](crate::efi::TRIAL) exists, so that an ordinary boot pays nothing.
+    /// - One try less is durable before the next one is armed: however often power fails, the tries come to an end.
+    async fn try_again(&self) -> Result<bool> {
+        Ok(false)
+    }
 }

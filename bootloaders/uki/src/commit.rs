@@ -8,6 +8,7 @@ use crate::{
     firmware::{Firmware, OurOption},
     names::UkiName,
     stage::{Switch, Token},
+    trial::Note,
 };
 
 /// Makes the staged plan the one that boots.
@@ -30,18 +31,19 @@ pub fn commit(context: &BootContext, token: &Token) -> Result<()> {
     }
 }
 
-fn by_firmware(context: &BootContext, token: &Token, trial: bool) -> Result<()> {
+fn by_firmware(context: &BootContext, token: &Token, trial: Option<u32>) -> Result<()> {
     let efi = &*context.efi;
     let mut firmware = Firmware::load(context)?;
     let Some(((default, title), others)) = token.lines.split_first() else {
         return Err(Error::internal("a boot plan without a default entry"));
     };
-    let present = firmware.option_for(default).filter(|number| !(trial && firmware.order.contains(number)));
+    let present =
+        firmware.option_for(default).filter(|number| !(trial.is_some() && firmware.order.contains(number)));
     let number = firmware.write_option(context, present, option(default, title, token.generation))?;
-    if trial {
+    if let Some(tries) = trial {
         firmware.write_next(efi, Some(number))?;
         return firmware
-            .note_trial(efi, number, token.generation)
+            .note_trial(efi, Note::new(number, token.generation, tries))
             .map_err(|error| error.with_effect(Effect::Committed));
     }
     let mut numbers = vec![number];

@@ -6,19 +6,18 @@ use bootwright_core::{
     Error, Result,
     context::BootContext,
     efi::{
-        EfiVariables, GLOBAL_VENDOR,
+        EfiVariables, GLOBAL_VENDOR, OUR_VENDOR, TRIAL,
         load_option::{
             ACTIVE, LoadOption, numbers_to_bytes, parse_numbers, parse_variable_name, variable_name,
         },
     },
 };
 
-use crate::names::UkiName;
+use crate::{
+    names::UkiName,
+    trial::{Note, Tries},
+};
 
-/// Vendor GUID of our own variable.
-pub const OUR_VENDOR: &str = "b0077269-6874-4c6f-9e1d-2a8a5d1f3c41";
-/// Notes which option was armed for a trial, so that a failed trial can be told from one that was never armed.
-const TRIAL: &str = "BootwrightTrial";
 const ORDER: &str = "BootOrder";
 const NEXT: &str = "BootNext";
 /// Firmware menus cut long lines; some firmware stops at 128 characters.
@@ -55,7 +54,7 @@ pub struct Firmware {
     pub ours: BTreeMap<u16, OurOption>,
     /// Options of others, with their descriptions.
     pub foreign: BTreeMap<u16, String>,
-    noted_trial: Option<(u16, u64)>,
+    trial: Option<Note>,
 }
 
 impl Firmware {
@@ -70,7 +69,7 @@ impl Firmware {
             order: numbers(ORDER)?,
             next: numbers(NEXT)?.first().copied(),
             current: numbers("BootCurrent")?.first().copied(),
-            noted_trial: efi.read(OUR_VENDOR, TRIAL)?.as_deref().and_then(parse_trial),
+            trial: efi.read(OUR_VENDOR, TRIAL)?.as_deref().and_then(Note::parse),
             ..Self::default()
         };
         for number in efi.list(GLOBAL_VENDOR)?.iter().filter_map(|name| parse_variable_name(name)) {
@@ -101,17 +100,35 @@ impl Firmware {
     }
 
     /// The option that is to be tried at the next boot: named by `BootNext`, and not in `BootOrder`.
-    pub fn armed_trial(&self) -> Option<u16> {
-        self.next.filter(|number| self.is_outside_order(*number))
+    pub fn armed_trial(&self) -> Option<(u16, Tries)> {
+        let number = self.next.filter(|number| self.is_outside_order(*number))?;
+        Some((number, self.note_on(number).armed()))
     }
 
-    /// The option that is being tried now, or that was tried and did not prove good.
-    pub fn spent_trial(&self) -> Option<u16> {
-        let noted = self.noted_trial.and_then(|(number, generation)| {
-            (self.ours.get(&number)?.generation == generation).then_some(number)
-        });
+    /// The option that is being tried now and not armed again, or that was tried and did not prove good: one that was left by the firmware, and not
+    /// armed again early in the boot after it, has no tries left, whatever was noted.
+    pub fn spent_trial(&self) -> Option<(u16, Tries)> {
         let spent = |number: &u16| self.is_outside_order(*number) && self.next != Some(*number);
-        self.current.filter(spent).or(noted.filter(spent))
+        if let Some(running) = self.current.filter(spent) {
+            return Some((running, self.note_on(running).running()));
+        }
+        let note = self.trial().filter(|note| spent(&note.number))?;
+        Some((note.number, note.lost()))
+    }
+
+    /// The note on the trial that is open; one on an option that was replaced since, or that proved good, says nothing.
+    pub fn trial(&self) -> Option<Note> {
+        let current = |note: &Note| {
+            let option = self.ours.get(&note.number);
+            option.is_some_and(|option| option.generation == note.generation)
+                && self.is_outside_order(note.number)
+        };
+        self.trial.filter(current)
+    }
+
+    /// Without a note, power was cut between arming and writing it: there is one try.
+    fn note_on(&self, number: u16) -> Note {
+        self.trial().filter(|note| note.number == number).unwrap_or_else(|| Note::new(number, 0, 1))
     }
 
     fn is_outside_order(&self, number: u16) -> bool {
@@ -168,7 +185,7 @@ impl Firmware {
         if self.ours.remove(&number).is_some() {
             efi.delete(GLOBAL_VENDOR, &variable_name(number))?;
         }
-        if self.noted_trial.is_some_and(|(noted, _)| noted == number) {
+        if self.trial.is_some_and(|note| note.number == number) {
             self.forget_trial(efi)?;
         }
         Ok(())
@@ -200,15 +217,13 @@ impl Firmware {
         Ok(())
     }
 
-    /// Notes that `number` was armed for a trial.
+    /// Notes how a trial stands.
     ///
     /// # Errors
     /// As the firmware says.
-    pub fn note_trial(&mut self, efi: &dyn EfiVariables, number: u16, generation: u64) -> Result<()> {
-        let mut value = number.to_le_bytes().to_vec();
-        value.extend_from_slice(&generation.to_le_bytes());
-        efi.write(OUR_VENDOR, TRIAL, &value)?;
-        self.noted_trial = Some((number, generation));
+    pub fn note_trial(&mut self, efi: &dyn EfiVariables, note: Note) -> Result<()> {
+        efi.write(OUR_VENDOR, TRIAL, &note.to_bytes())?;
+        self.trial = Some(note);
         Ok(())
     }
 
@@ -220,7 +235,7 @@ impl Firmware {
         if efi.read(OUR_VENDOR, TRIAL)?.is_some() {
             efi.delete(OUR_VENDOR, TRIAL)?;
         }
-        self.noted_trial = None;
+        self.trial = None;
         Ok(())
     }
 }
@@ -252,11 +267,6 @@ fn parse_description(text: &str) -> (u64, String) {
         Some((generation, title)) => (generation, title.to_owned()),
         None => (0, text.to_owned()),
     }
-}
-
-fn parse_trial(bytes: &[u8]) -> Option<(u16, u64)> {
-    let (number, generation) = bytes.split_first_chunk::<2>()?;
-    Some((u16::from_le_bytes(*number), u64::from_le_bytes(generation.try_into().ok()?)))
 }
 
 #[cfg(test)]

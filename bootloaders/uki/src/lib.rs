@@ -5,7 +5,8 @@
 //!
 //! **Where firmware variables are at hand**, each file gets a `Boot####` option whose description carries the generation, and the write
 //! of `BootOrder` is the commit. An entry with tries is started by `BootNext` instead, while `BootOrder` still names the old one; [confirming]
-//! it writes `BootOrder`. So an entry that fails to come up falls back without any help.
+//! it writes `BootOrder`. So an entry that fails to come up falls back without any help. The firmware forgets `BootNext` when it follows it:
+//! early in each boot it is [written again], by the entry on trial itself, or, if that did not come so far, by the old one, which reboots.
 //!
 //! **On a disk that has not met its firmware** the removable-media path (`EFI/BOOT/BOOTX64.EFI`) is what boots, and renaming a full copy
 //! over it is the commit. Which deployment it belongs to is told by its digest. On a machine with variables the copy is refreshed
@@ -15,6 +16,7 @@
 //! what boots, and where it disagrees with the files, the files are believed.
 //!
 //! [confirming]: Bootloader::confirm
+//! [written again]: Bootloader::try_again
 
 mod build;
 mod commit;
@@ -27,6 +29,7 @@ mod seen;
 mod stage;
 mod state;
 mod sweep;
+mod trial;
 mod verify;
 
 use std::{
@@ -140,5 +143,9 @@ impl Bootloader for FirmwareUki {
 
     async fn confirm(&self, deployment: &DeploymentId) -> Result<()> {
         confirm::confirm(&self.context, deployment)
+    }
+
+    async fn try_again(&self) -> Result<bool> {
+        trial::try_again(&self.context)
     }
 }

@@ -7,6 +7,7 @@ use crate::{
     names::{UkiName, list},
     plans::Notes,
     removable::Removable,
+    trial::Tries,
 };
 
 /// One of our entries.
@@ -16,8 +17,8 @@ pub struct Listed {
     pub name: UkiName,
     /// Its boot option.
     pub number: Option<u16>,
-    /// Tries left, if it is being tried.
-    pub tries_left: Option<u32>,
+    /// If it is being tried.
+    pub tries: Option<Tries>,
     /// Why the firmware passes it over.
     pub problem: Option<String>,
 }
@@ -61,19 +62,19 @@ impl Seen {
 
     /// The entry that is tried at the next boot.
     pub fn armed(&self) -> Option<Listed> {
-        self.trial(Firmware::armed_trial, 1)
+        self.trial(Firmware::armed_trial)
     }
 
     /// The entry that is being tried now, or that failed.
     pub fn spent(&self) -> Option<Listed> {
-        self.trial(Firmware::spent_trial, 0)
+        self.trial(Firmware::spent_trial)
     }
 
-    fn trial(&self, which: fn(&Firmware) -> Option<u16>, left: u32) -> Option<Listed> {
+    fn trial(&self, which: fn(&Firmware) -> Option<(u16, Tries)>) -> Option<Listed> {
         let firmware = self.firmware.as_ref()?;
-        let number = which(firmware)?;
+        let (number, tries) = which(firmware)?;
         let name = firmware.ours.get(&number)?.name.clone();
-        Some(Listed { name, number: Some(number), tries_left: Some(left), problem: None })
+        Some(Listed { name, number: Some(number), tries: Some(tries), problem: None })
     }
 
     /// What follows the entry that is being tried in its plan, as far as it is whole. It takes the place of `base` when the trial proves good:
@@ -115,7 +116,7 @@ fn in_order(esp: &Root, firmware: &Firmware) -> Vec<Listed> {
             let option = firmware.ours.get(&number)?;
             let off = (!option.active).then(|| "its boot option is deactivated in the firmware".to_owned());
             let problem = off.or_else(|| missing(esp, &option.name));
-            Some(Listed { name: option.name.clone(), number: Some(number), tries_left: None, problem })
+            Some(Listed { name: option.name.clone(), number: Some(number), tries: None, problem })
         })
         .collect();
     listed.sort_by_key(|listed| listed.problem.is_some());
@@ -138,7 +139,7 @@ fn by_removable_path(
     removable: &Removable,
     ordered: Vec<Listed>,
 ) -> Result<(Vec<Listed>, u64)> {
-    let plain = |name: UkiName| Listed { name, number: None, tries_left: None, problem: None };
+    let plain = |name: UkiName| Listed { name, number: None, tries: None, problem: None };
     let Removable::Ours { name, digest } = removable else {
         return Ok((ordered, 0));
     };

@@ -24,8 +24,8 @@ use crate::{
 pub enum Switch {
     /// By `BootOrder`, or by `BootNext` for a trial.
     Firmware {
-        /// Whether the default is to be tried first.
-        trial: bool,
+        /// How often the default may be started until it has to prove good; `None` if it is no trial.
+        trial: Option<u32>,
     },
     /// By renaming this copy over the removable-media path.
     Removable(String),
@@ -132,8 +132,11 @@ fn cannot_switch(seen: &Seen, esp: &Root) -> Error {
         .with_hint("run the command on the machine itself, where the firmware's boot order is at hand")
 }
 
-fn trial_of(plan: &BootPlan) -> bool {
-    matches!(plan.entries.first(), Some(PlannedEntry::Add(spec)) if spec.tries.is_some())
+fn trial_of(plan: &BootPlan) -> Option<u32> {
+    match plan.entries.first()? {
+        PlannedEntry::Add(spec) => spec.tries,
+        PlannedEntry::Keep(_) => None,
+    }
 }
 
 fn no_entry() -> Error {
@@ -157,7 +160,7 @@ fn check(plan: &BootPlan, seen: &Seen) -> Result<()> {
         return Err(Error::unsupported("trying an entry once needs the firmware's EFI variables")
             .with_hint("do it on the running machine, started in UEFI mode"));
     }
-    if trial_of(plan) && plan.one_shot.is_some() {
+    if trial_of(plan).is_some() && plan.one_shot.is_some() {
         return Err(Error::unsupported("the firmware can try only one entry at the next boot"));
     }
     let mut deployments = BTreeSet::new();

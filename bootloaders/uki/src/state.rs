@@ -42,7 +42,7 @@ pub fn read(context: &BootContext) -> Result<BootState> {
 fn published(esp: &Root, seen: &Seen, listed: &Listed) -> Result<PublishedEntry> {
     // Where the removable-media path decides, its copy is what boots.
     let is_default = seen.base.first().is_some_and(|first| first.name == listed.name);
-    let path = if is_default && !seen.by_order && listed.tries_left.is_none() {
+    let path = if is_default && !seen.by_order && listed.tries.is_none() {
         removable_path()
     } else {
         listed.name.path()
@@ -58,9 +58,8 @@ fn published(esp: &Root, seen: &Seen, listed: &Listed) -> Result<PublishedEntry>
         title,
         version,
         cmdline,
-        tries_left: listed.tries_left,
-        // `BootNext` is good for one boot.
-        tries_done: listed.tries_left.map(|left| 1_u32.saturating_sub(left)),
+        tries_left: listed.tries.map(|tries| tries.left),
+        tries_done: listed.tries.map(|tries| tries.done),
         problem: listed.problem.clone().or(unreadable),
     })
 }

@@ -291,6 +291,82 @@ async fn a_trial_that_fails_falls_back_stays_visible_and_is_removed_by_a_sweep()
     assert_eq!(boot(&machine), "c");
 }
 
+/// Starts the machine, and whatever follows from it by itself early in that boot: what is in `fails` stops before that.
+async fn boot_until_it_stays(machine: &Machine, fails: &str) -> Vec<String> {
+    let mut started = Vec::new();
+    loop {
+        let id = boot(machine);
+        let stays = id != fails && !loader(machine).try_again().await.unwrap();
+        started.push(id);
+        if stays {
+            return started;
+        }
+    }
+}
+
+async fn trial_of_three(machine: &Machine, store: &Store) {
+    add(&loader(machine), store, EntrySpec { tries: Some(3), ..store.split("b") }).await;
+}
+
+/// spec: BW-112, BW-421
+#[tokio::test]
+async fn a_trial_that_fails_early_is_started_again_from_what_it_falls_back_to_until_its_tries_are_used_up() {
+    let (machine, store) = with(Machine::new(), &["a"]).await;
+    trial_of_three(&machine, &store).await;
+    let tries = |state: &BootState, at: usize| (state.entries[at].tries_left, state.entries[at].tries_done);
+    assert_eq!(tries(&loader(&machine).read().await.unwrap(), 0), (Some(3), Some(0)));
+    assert_eq!(boot_until_it_stays(&machine, "b").await, ["b", "a", "b", "a", "b", "a"]);
+    let state = loader(&machine).read().await.unwrap();
+    assert_eq!((order(&state), tries(&state, 1)), (vec!["a".into(), "b".into()], (Some(0), Some(3))));
+    assert!(!loader(&machine).try_again().await.unwrap());
+    assert_eq!(boots(&machine).as_deref(), Some("a"));
+}
+
+/// spec: BW-112, BW-421
+#[tokio::test]
+async fn a_trial_that_comes_so_far_arms_its_next_try_itself_and_confirming_withdraws_it() {
+    let (machine, store) = with(Machine::new(), &["a"]).await;
+    trial_of_three(&machine, &store).await;
+    for left in [2, 1] {
+        assert_eq!(boot_until_it_stays(&machine, "").await, ["b"], "no reboot from the trial itself");
+        let state = loader(&machine).read().await.unwrap();
+        assert_eq!((order(&state)[0].as_str(), state.entries[0].tries_left), ("b", Some(left)));
+    }
+    loader(&machine).confirm(&deployment("b")).await.unwrap();
+    assert_eq!(machine.efi.as_ref().unwrap().read(GLOBAL_VENDOR, "BootNext").unwrap(), None);
+    let state = loader(&machine).read().await.unwrap();
+    assert_eq!((order(&state), state.entries[0].tries_left), (vec!["b".into(), "a".into()], None));
+    assert!(!loader(&machine).try_again().await.unwrap(), "what proved good is not tried");
+}
+
+/// spec: BW-112, BW-421
+#[tokio::test]
+async fn a_rollback_from_a_trial_ends_its_tries() {
+    let (machine, store) = with(Machine::new(), &["a"]).await;
+    trial_of_three(&machine, &store).await;
+    assert_eq!(boot_until_it_stays(&machine, "").await, ["b"]);
+    roll_back(&loader(&machine), &store, "a").await;
+    assert_eq!(boot_until_it_stays(&machine, "").await, ["a"]);
+}
+
+/// spec: BW-401, BW-421
+#[tokio::test]
+async fn a_power_cut_while_a_try_is_armed_costs_a_try_and_never_adds_one() {
+    for n in 0.. {
+        let (machine, store) = with(Machine::new(), &["a"]).await;
+        trial_of_three(&machine, &store).await;
+        assert_eq!((boot(&machine), boot(&machine)), ("b".into(), "a".into()));
+        let done = faulty(&machine, &Faults::stop_before(n)).try_again().await.is_ok();
+        let started = boot_until_it_stays(&machine, "b").await;
+        let tries = started.iter().filter(|id| *id == "b").count();
+        assert!((1..=2).contains(&tries), "stopped before mutation {n}: {started:?}");
+        assert_eq!(started.last().map(String::as_str), Some("a"));
+        if done {
+            break;
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_trial_that_was_never_armed_does_not_look_like_a_failed_one() {
     let (machine, store) = with(Machine::new(), &["a"]).await;

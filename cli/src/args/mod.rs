@@ -193,6 +193,8 @@ pub struct RootArgsOptions {
 pub enum InternalsCommand {
     /// At shutdown: make the staged deployment the default.
     Finalize,
+    /// Early in a boot: see to it that a deployment on trial gets all its tries, where the boot loader does not.
+    TryAgain,
     /// After a good boot: stop counting tries, clean up.
     Confirm,
     /// When a boot turns out not to be good: reboot if it was a trial, so that the loader can fall back.

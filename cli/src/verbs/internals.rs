@@ -9,6 +9,7 @@ use crate::{args::InternalsCommand, machine::Access};
 pub fn run(context: &Context<'_>, command: InternalsCommand) -> Result<bool> {
     match command {
         InternalsCommand::Finalize => finalize(context),
+        InternalsCommand::TryAgain => try_again(context),
         InternalsCommand::Confirm => confirm(context),
         InternalsCommand::Unhealthy => unhealthy(context),
         InternalsCommand::CheckFinalized => check_finalized(context),
@@ -20,6 +21,15 @@ fn finalize(context: &Context<'_>) -> Result<bool> {
     match block_on(system.engine.finalize_staged())? {
         Some(deployment) => print(&format!("deployment {deployment} boots next")),
         None => print("nothing is staged"),
+    }
+    Ok(true)
+}
+
+fn try_again(context: &Context<'_>) -> Result<bool> {
+    let system = system::require(context, Access::Write)?;
+    if block_on(system.engine.try_again())? {
+        print("a new deployment did not come up, and has tries left: the machine reboots to try it again");
+        super::reboot()?;
     }
     Ok(true)
 }

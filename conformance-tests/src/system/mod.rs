@@ -27,7 +27,8 @@ const PROFILE: &[&str] = &["--profile", "image"];
 const STUB: &str = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub";
 
 /// Units of every installed system, and what wants them.
-const UNITS: [(&str, &[&str]); 3] = [
+const UNITS: [(&str, &[&str]); 4] = [
+    ("bootwright-try-again.service", &["sysinit.target"]),
     ("bootwright-finalize.service", &["multi-user.target"]),
     ("bootwright-confirm.service", &["multi-user.target"]),
     ("bootwright-unhealthy.service", &[]),

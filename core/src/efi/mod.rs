@@ -17,6 +17,11 @@ use crate::error::Result;
 pub const GLOBAL_VENDOR: &str = "8be4df61-93ca-11d2-aa0d-00e098032b8c";
 /// Vendor GUID of the boot loader interface (systemd, "The Boot Loader Interface").
 pub const LOADER_VENDOR: &str = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+/// Vendor GUID of our own variables.
+pub const OUR_VENDOR: &str = "b0077269-6874-4c6f-9e1d-2a8a5d1f3c41";
+/// Ours, while a deployment is on trial with a bootloader that cannot count its starts by itself: early in every boot that finds it,
+/// [`Bootloader::try_again`](crate::Bootloader::try_again) is called. Its value is the bootloader's own business.
+pub const TRIAL: &str = "BootwrightTrial";
 
 /// Whether the firmware checks the signatures of what it starts (UEFI specification, section 3.3, `SecureBoot`).
 ///

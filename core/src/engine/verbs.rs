@@ -270,6 +270,16 @@ impl Engine {
         Ok(done.observed.staged.filter(|staged| !staged.hold && staged.boot_id != self.parts.boot_id))
     }
 
+    /// Early in a boot: sees to it that a deployment on trial gets all its tries, where the bootloader does not by itself. Returns whether the
+    /// machine has to reboot for that now.
+    ///
+    /// # Errors
+    /// As the bootloader reports. The trial is lost then, and what runs goes on.
+    pub async fn try_again(&self) -> Result<bool> {
+        let _lock = self.lock().await?;
+        self.parts.loader.try_again().await
+    }
+
     /// Makes the previous deployment the default, or undoes that. Drops a staged deployment. Returns the new default.
     ///
     /// # Errors

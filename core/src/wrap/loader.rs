@@ -88,4 +88,8 @@ impl Bootloader for Wrapped {
     async fn confirm(&self, deployment: &DeploymentId) -> Result<()> {
         traced(self.0, "confirm", self.1.confirm(deployment)).await
     }
+
+    async fn try_again(&self) -> Result<bool> {
+        traced(self.0, "try_again", self.1.try_again()).await
+    }
 }

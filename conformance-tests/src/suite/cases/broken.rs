@@ -5,6 +5,7 @@ use anyhow::{Context as _, ensure};
 use super::{
     World, case,
     steps::{next_image, shows, stage},
+    trial::ALL_TRIES,
 };
 use crate::suite::{Case, CaseResult, Demand, Health, Property, is_version};
 
@@ -34,7 +35,8 @@ async fn left(world: &mut dyn World, health: Health) -> CaseResult {
     let status = world.status().await?;
     shows(&status, status.of(bad.version).is_none(), "what failed is gone after the clean-up")?;
     shows(&status, is_version(status.booted.as_ref(), good), "the last good one runs")?;
-    shows(&status, status.left(bad.version).is_some(), "the failed image is named with the reason")
+    let reason = status.left(bad.version).unwrap_or_default();
+    shows(&status, reason.contains(ALL_TRIES), "the failed image is named with the reason")
 }
 
 async fn no_root(world: &mut dyn World) -> CaseResult {

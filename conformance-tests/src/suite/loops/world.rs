@@ -206,8 +206,19 @@ impl LoopWorld {
         Ok(self.now.as_ref().context("nothing runs")?)
     }
 
-    /// One boot, as firmware, loader and early boot do it; returns whether it comes up.
+    /// A boot, and the ones that follow from it by themselves; returns whether the last one comes up.
     async fn boot_once(&mut self) -> Result<bool> {
+        // What does not come up is taken to fail early: there, nothing of its own runs.
+        while self.start().await? {
+            if !self.engine()?.try_again().await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// One boot, as firmware, loader and early boot do it; returns whether it comes up.
+    async fn start(&mut self) -> Result<bool> {
         self.boots += 1;
         self.now = None;
         let chosen = firmware::start(&self.as_seen())?;
