@@ -62,3 +62,15 @@ fn check_finalized(context: &Context<'_>) -> Result<bool> {
     }
     Ok(!missed)
 }
+
+#[cfg(test)]
+mod tests {
+    use bootwright_core::efi::{OUR_VENDOR, TRIAL};
+
+    #[test]
+    fn the_unit_that_tries_again_waits_for_the_variable_that_notes_a_trial() {
+        let unit = include_str!("../../systemd/bootwright-try-again.service");
+        let condition = format!("ConditionPathExists=/sys/firmware/efi/efivars/{TRIAL}-{OUR_VENDOR}");
+        assert!(unit.lines().any(|line| line == condition), "{condition} is not in\n{unit}");
+    }
+}

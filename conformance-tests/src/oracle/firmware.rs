@@ -8,7 +8,7 @@ use super::{
     Chosen, Disk, Loader, MenuEntry,
     entry::{on_partition, read_file},
     loader_of, pe,
-    variables::GLOBAL,
+    variables::{GLOBAL, OURS},
 };
 
 /// The path for a disk that the firmware has not met (section 3.5.1.1).
@@ -167,6 +167,18 @@ pub fn last_resort(disk: &Disk) -> Option<MenuEntry> {
     let program = read_file(&on_partition(&disk.esp, REMOVABLE))?;
     loader_of(&program).filter(|loader| loader.name == UKI)?;
     Some(uki(disk, REMOVABLE, REMOVABLE.to_owned(), false))
+}
+
+/// What a boot of something else starts again early on, with a reboot: an entry on trial that was started, did not come up, and has tries left.
+pub fn started_again(disk: &Disk) -> Option<MenuEntry> {
+    let note = disk.variables.get(OURS, "BootwrightTrial")?;
+    let number = u16::from_le_bytes(note.first_chunk().copied()?);
+    let option = option(disk, number).filter(|option| !option.foreign && is_trial(disk, option))?;
+    let armed = disk.variables.numbers("BootNext").contains(&number);
+    let planned = format!("Bootwright {}:", u64::from_le_bytes(note.get(2..10)?.try_into().ok()?));
+    let bytes = disk.variables.get(GLOBAL, &format!("Boot{number:04X}"))?;
+    let open = !armed && *note.get(11)? > 0 && utf16(bytes.get(6..)?).starts_with(&planned);
+    open.then(|| uki(disk, &option.path, format!("Boot{number:04X}"), false))
 }
 
 /// Only in `BootNext`: tried once.

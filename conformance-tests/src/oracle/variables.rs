@@ -12,6 +12,9 @@ pub const GLOBAL: &str = "8be4df61-93ca-11d2-aa0d-00e098032b8c";
 /// Vendor of the boot loader interface.
 pub const LOADER: &str = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
 
+/// Vendor of Bootwright's own.
+pub const OURS: &str = "b0077269-6874-4c6f-9e1d-2a8a5d1f3c41";
+
 type Values = BTreeMap<(String, String), Vec<u8>>;
 
 /// A store in memory. Clones share it.

@@ -1,4 +1,5 @@
-//! Which states of a machine are looked at: every flush, and between flushes a seeded choice of what survived.
+//! Which states of a machine are looked at: every flush; between flushes, each small write to the ESP lost alone and kept alone, and a seeded choice
+//! of what survived.
 
 use std::{collections::HashSet, ops::Range};
 
@@ -13,6 +14,8 @@ const CHANCES: [usize; 5] = [50, 90, 15, 100, 0];
 const BESIDE: usize = 4;
 /// How often each stretch between flushes is chosen from at most.
 const ROUNDS: usize = 200;
+/// So many sectors at most has a write of FAT's own, to the table or a folder, and of a small file.
+const SMALL: u32 = 16;
 
 /// States that differ in the ESP only.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,10 +34,15 @@ pub fn choose(timeline: &Timeline, window: &Range<usize>, count: usize, seed: u6
     let mut groups = vec![plain(window.start)];
     groups.extend(timeline.flushes(window).into_iter().map(plain));
     groups.push(plain(window.end));
-    let epochs = epochs(timeline, window);
-    let (mut tried, mut round) = (HashSet::new(), 0);
-    // Short stretches are exhausted soon: the number of rounds is bounded.
     let plain = groups.len();
+    let epochs = epochs(timeline, window);
+    let mut tried = HashSet::new();
+    for single in singles(timeline, &epochs, count.saturating_sub(plain) / 2, &mut random) {
+        tried.insert((happened(timeline, single.cut), Vec::new(), single.esp.concat()));
+        groups.push(single);
+    }
+    let mut round = 0;
+    // Short stretches are exhausted soon: the number of rounds is bounded.
     while plain + tried.len() < count && round < ROUNDS {
         for epoch in &epochs {
             if plain + tried.len() >= count {
@@ -63,6 +71,27 @@ fn happened(timeline: &Timeline, cut: usize) -> (usize, Option<usize>) {
 /// Everything unflushed is lost.
 fn plain(cut: usize) -> Group {
     Group { cut, root: Vec::new(), esp: vec![Vec::new()] }
+}
+
+/// Where the order of writes matters to FAT, one of them alone shows it, lost or kept: `count` such states at most, by chance where there are more. The
+/// root has what is durable: a loader may need that only.
+fn singles(timeline: &Timeline, epochs: &[Range<usize>], count: usize, random: &mut Random) -> Vec<Group> {
+    let small = |&event: &usize| timeline.write(event).is_some_and(|write| write.sectors() <= SMALL);
+    let mut found = Vec::new();
+    for epoch in epochs {
+        let pending = timeline.pending(epoch.end, Part::Esp);
+        let kept = |event| Kept { event, sectors: None };
+        for event in pending.iter().copied().filter(small) {
+            let others = pending.iter().copied().filter(|&other| other != event).map(kept).collect();
+            for esp in [others, vec![kept(event)]] {
+                found.push(Group { cut: epoch.end, root: Vec::new(), esp: vec![esp] });
+            }
+        }
+    }
+    while found.len() > count {
+        found.swap_remove(random.below(found.len()));
+    }
+    found
 }
 
 /// Stretches between flushes with something in them.
@@ -138,6 +167,17 @@ mod tests {
             assert!(group.root.iter().all(|kept| root.contains(&kept.event)));
             let esp = timeline.pending(group.cut, Part::Esp);
             assert!(group.esp.iter().flatten().all(|kept| esp.contains(&kept.event)));
+        }
+    }
+
+    #[test]
+    fn each_small_write_to_the_esp_is_lost_alone_and_kept_alone() {
+        let timeline = timeline();
+        let groups = choose(&timeline, &(0..7), 100, 1);
+        let whole = |event| vec![Kept { event, sectors: None }];
+        for (cut, kept) in [(3, whole(0)), (3, whole(2)), (6, whole(5)), (6, Vec::new())] {
+            let of = |group: &&Group| group.cut == cut && group.root.is_empty();
+            assert!(groups.iter().filter(of).any(|group| group.esp.contains(&kept)), "{cut} {kept:?}");
         }
     }
 

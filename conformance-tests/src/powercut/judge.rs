@@ -166,7 +166,7 @@ impl Judge {
         Ok(())
     }
 
-    /// Checks a state, and returns the version that boots by default; `loading` if the power failed before the kernel wrote anything.
+    /// Checks a state, and returns the version that boots, and stays; `loading` if the power failed before the kernel wrote anything.
     ///
     /// # Errors
     /// Says what is wrong.
@@ -188,7 +188,10 @@ impl Judge {
         let may_boot = self.trials.may_boot(verb, loading);
         ensure!(may_boot.contains(&first), "{first} boots, not one of {may_boot:?}");
         ensure!(versions.contains(&verb.must_stay()), "{} is in no entry", verb.must_stay());
-        Ok(first)
+        match firmware::started_again(&disk) {
+            Some(trial) => self.entry(&disk, esp, root, &trial).context("the entry that is tried again"),
+            None => Ok(first),
+        }
     }
 
     /// The version that an entry starts, if all that it needs is whole.
