@@ -3,12 +3,13 @@
 use bootwright_core::{
     Result,
     context::BootContext,
+    efi::{self, EfiVariables, LOADER_VENDOR},
     fs::Root,
-    model::{BootState, EntryId, PublishedEntry},
+    model::{BootState, DeploymentId, EntryId, PublishedEntry},
 };
 
 use crate::{
-    entry::EntryRecord,
+    entry::{EntryRecord, Program},
     env_block::EnvBlock,
     script::{END_LINE, ENTRY_LINE, ONCE, PLAN_LINE, PlanLine},
     signed::is_stub,
@@ -85,9 +86,30 @@ pub fn read(context: &BootContext) -> Result<BootState> {
         generation: menu.plan.generation,
         entries: menu.preferred().map(|entry| published(context, &menu, entry)).collect(),
         one_shot: menu.once().cloned(),
+        started: started(&*context.efi, &menu)?,
         also_bootable: std::collections::BTreeSet::default(),
         foreign: foreign(context)?,
     })
+}
+
+/// Which UKI was started. GRUB tells nothing itself; the stub notes the path that it was loaded from, if no loader before it has noted its own
+/// (systemd, `export_variables` in src/boot/export-vars.c). A kernel without stub leaves no note, and needs none: its root is its own.
+fn started(efi: &dyn EfiVariables, menu: &Menu) -> Result<Option<DeploymentId>> {
+    let noted = efi::read_text(efi, LOADER_VENDOR, "LoaderImageIdentifier")?.unwrap_or_default();
+    let entry = menu.entries.iter().find(|entry| match &entry.program {
+        Program::Uki { path, .. } => is_same_path(&noted, path),
+        Program::Linux { .. } => false,
+    });
+    Ok(entry.map(|entry| entry.deployment.clone()))
+}
+
+/// Whether firmware means this path. It writes backslashes, perhaps several between two parts of a device path, and may change the case.
+fn is_same_path(noted: &str, path: &str) -> bool {
+    let parts = |text: &str| {
+        let parts = text.split(['\\', '/']).filter(|part| !part.is_empty());
+        parts.map(str::to_ascii_lowercase).collect::<Vec<_>>()
+    };
+    parts(noted) == parts(path)
 }
 
 fn published(context: &BootContext, menu: &Menu, entry: &EntryRecord) -> PublishedEntry {

@@ -5,19 +5,22 @@ use bootwright_core::{
     bls::{Entry, EntryName, Program},
     boot_files::addon_cmdline,
     context::BootContext,
-    efi::{EfiVariables, LOADER_VENDOR},
+    efi::{self, EfiVariables, LOADER_VENDOR},
     fs::Root,
-    model::{BootState, EntryId, KernelCmdline, PublishedEntry},
+    model::{BootState, DeploymentId, EntryId, KernelCmdline, PublishedEntry},
     uki::UkiInfo,
 };
 
 use crate::{
     boot_root,
     menu::{Found, Menu, relative},
+    names::EntryStem,
 };
 
 /// The variable by which one boot is asked for.
 pub const ONE_SHOT: &str = "LoaderEntryOneShot";
+/// The variable by which the loader says what it started (systemd, "The Boot Loader Interface").
+const SELECTED: &str = "LoaderEntrySelected";
 const UKI_FOLDER: &str = "EFI/Linux";
 
 /// Reads entries and variables.
@@ -28,6 +31,7 @@ pub fn read(context: &BootContext) -> Result<BootState> {
         generation: menu.ours.iter().map(|found| found.stem.generation).max().unwrap_or(0),
         entries: menu.effective().map(|found| published(root, found)).collect(),
         one_shot: one_shot(&*context.efi, &menu)?.map(|found| found.id.clone()),
+        started: started(&*context.efi)?,
         also_bootable: std::collections::BTreeSet::default(),
         foreign: foreign(context, &menu)?,
     })
@@ -68,12 +72,15 @@ pub fn one_shot<'a>(efi: &dyn EfiVariables, menu: &'a Menu) -> Result<Option<&'a
     Ok(variable_entry(efi, ONE_SHOT)?.and_then(|id| menu.by_id(&id)))
 }
 
+/// What the loader says that it started, also if that has another entry by now.
+fn started(efi: &dyn EfiVariables) -> Result<Option<DeploymentId>> {
+    let entry = variable_entry(efi, SELECTED)?;
+    Ok(entry.and_then(|id| EntryStem::parse(id.as_str())).map(|stem| stem.deployment))
+}
+
 /// The entry id in a variable that names one; whatever is malformed counts as none.
 pub fn variable_entry(efi: &dyn EfiVariables, name: &str) -> Result<Option<EntryId>> {
-    let Some(bytes) = efi.read(LOADER_VENDOR, name)? else { return Ok(None) };
-    let units = bytes.chunks_exact(2).filter_map(|pair| Some(u16::from_le_bytes(pair.try_into().ok()?)));
-    let units: Vec<_> = units.take_while(|&unit| unit != 0).collect();
-    let text = String::from_utf16_lossy(&units).to_ascii_lowercase();
+    let text = efi::read_text(efi, LOADER_VENDOR, name)?.unwrap_or_default().to_ascii_lowercase();
     Ok(EntryName::parse(&text).and_then(|name| EntryId::new(name.stem).ok()))
 }
 

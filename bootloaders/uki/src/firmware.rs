@@ -148,6 +148,7 @@ impl Firmware {
                 || self.foreign.contains_key(number)
                 || self.order.contains(number)
                 || self.next == Some(*number)
+                || self.current == Some(*number)
         };
         (0..=u16::MAX)
             .find(|number| !taken(number))

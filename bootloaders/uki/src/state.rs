@@ -30,6 +30,8 @@ pub fn read(context: &BootContext) -> Result<BootState> {
         let once = firmware.next.filter(|number| firmware.order.contains(number));
         state.one_shot =
             once.and_then(|n| firmware.ours.get(&n)).map(|option| option.name.id()).transpose()?;
+        let current = firmware.current.and_then(|number| firmware.ours.get(&number));
+        state.started = current.map(|option| option.name.deployment.clone());
         let name = |(number, text): (&u16, &String)| {
             format!("{} {text}", variable_name(*number)).trim_end().to_owned()
         };

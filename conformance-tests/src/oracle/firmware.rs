@@ -8,7 +8,7 @@ use super::{
     Chosen, Disk, Loader, MenuEntry,
     entry::{on_partition, read_file},
     loader_of, pe,
-    variables::{GLOBAL, OURS},
+    variables::{GLOBAL, LOADER, OURS},
 };
 
 /// The path for a disk that the firmware has not met (section 3.5.1.1).
@@ -163,10 +163,14 @@ pub fn menu(disk: &Disk) -> Result<Vec<MenuEntry>> {
 }
 
 /// What is started if no option can be: the UKI in the removable-media path. A loader there shows its own menu, and is none.
-pub fn last_resort(disk: &Disk) -> Option<MenuEntry> {
-    let program = read_file(&on_partition(&disk.esp, REMOVABLE))?;
-    loader_of(&program).filter(|loader| loader.name == UKI)?;
-    Some(uki(disk, REMOVABLE, REMOVABLE.to_owned(), false))
+///
+/// # Errors
+/// When what lies there is no program that firmware could start.
+pub fn last_resort(disk: &Disk) -> Result<Option<MenuEntry>> {
+    let Some(program) = read_file(&on_partition(&disk.esp, REMOVABLE)) else { return Ok(None) };
+    let loader =
+        loader_of(&program).with_context(|| format!("{REMOVABLE} is cut short, or no program at all"))?;
+    Ok((loader.name == UKI).then(|| uki(disk, REMOVABLE, REMOVABLE.to_owned(), false)))
 }
 
 /// What a boot of something else starts again early on, with a reboot: an entry on trial that was started, did not come up, and has tries left.
@@ -204,6 +208,10 @@ fn broken(disk: &Disk, option: &BootOption) -> MenuEntry {
 pub fn start(disk: &Disk) -> Result<Chosen> {
     let options = options(disk);
     disk.variables.set(GLOBAL, "BootNext", None);
+    // What the loader of the last boot told is gone with that boot.
+    for volatile in ["LoaderEntrySelected", "LoaderImageIdentifier"] {
+        disk.variables.set(LOADER, volatile, None);
+    }
     for option in &options {
         let Some(program) = read_file(&on_partition(&disk.esp, &option.path)) else { continue };
         let Some(loader) = loader_of(&program) else { continue };

@@ -132,6 +132,7 @@ fn one_shot(disk: &Disk) -> Option<String> {
 /// Counts the try in the file's name, before the kernel starts.
 fn started(disk: &Disk, entry: &MenuEntry) -> Result<()> {
     disk.variables.set(LOADER, "LoaderEntryOneShot", None);
+    disk.variables.set_text(LOADER, "LoaderEntrySelected", &entry.name);
     let Some(item) = entry.counter_file.clone().and_then(Item::read) else { return Ok(()) };
     let Some((left, done)) = item.counter else { return Ok(()) };
     let name = format!("{}+{}-{}.conf", item.stem, left.saturating_sub(1), done + 1);

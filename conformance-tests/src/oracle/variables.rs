@@ -36,6 +36,12 @@ impl Variables {
         self.locked().get(&(vendor.to_owned(), name.to_owned())).cloned()
     }
 
+    /// Sets a text, as loaders do: UTF-16, with a zero at its end.
+    pub fn set_text(&self, vendor: &str, name: &str, text: &str) {
+        let bytes = text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect();
+        self.set(vendor, name, Some(bytes));
+    }
+
     /// Sets a value, or with `None` deletes it.
     pub fn set(&self, vendor: &str, name: &str, value: Option<Vec<u8>>) {
         let key = (vendor.to_owned(), name.to_owned());

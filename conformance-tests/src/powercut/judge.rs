@@ -273,7 +273,7 @@ fn lookable(esp: &EspFolder) -> Result<()> {
 fn own_entries(disk: &Disk) -> Result<Vec<MenuEntry>> {
     let menu = firmware::menu(disk).context("the boot menu")?;
     let own = menu.into_iter().filter(|entry| !entry.foreign);
-    Ok(own.chain(firmware::last_resort(disk)).collect())
+    Ok(own.chain(firmware::last_resort(disk)?).collect())
 }
 
 fn below(disk: &Disk, live: &LiveRoot) -> PathBuf {

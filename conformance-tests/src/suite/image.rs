@@ -51,6 +51,8 @@ pub enum Health {
     /// The kernel starts, but no boot is ever confirmed: the machine restarts by itself, or is restarted, until something else comes
     /// up. In a virtual machine the kernel panics.
     NeverComesUp,
+    /// The same, and only the kernel or its arguments are to blame: in a UKI, that leaves the tree as that of a good image.
+    KernelFails,
     /// The initramfs cannot mount the root. This and the following only with [`super::Property::FailureKinds`].
     NoRoot,
     /// Everything comes up, but a unit fails that `boot-complete.target` requires.

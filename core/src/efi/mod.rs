@@ -31,6 +31,17 @@ pub fn secure_boot(efi: &dyn EfiVariables) -> Result<bool> {
     Ok(efi.read(GLOBAL_VENDOR, "SecureBoot")?.as_deref() == Some(&[1]))
 }
 
+/// The text in a variable, which is UTF-16 up to a zero. Whatever is malformed is replaced.
+///
+/// # Errors
+/// As reading the variable fails.
+pub fn read_text(efi: &dyn EfiVariables, vendor: &str, name: &str) -> Result<Option<String>> {
+    let Some(bytes) = efi.read(vendor, name)? else { return Ok(None) };
+    let units = bytes.chunks_exact(2).filter_map(|pair| Some(u16::from_le_bytes(pair.try_into().ok()?)));
+    let units: Vec<_> = units.take_while(|&unit| unit != 0).collect();
+    Ok(Some(String::from_utf16_lossy(&units)))
+}
+
 /// Variables of one machine's firmware.
 ///
 /// Names are without their vendor suffix; values are without the four bytes of attributes.

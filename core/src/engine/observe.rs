@@ -78,6 +78,19 @@ impl Observed {
     }
 }
 
+/// What runs sooner than `likely`, if the running command line names its root as well.
+fn sooner_than<'a>(likely: &DeploymentId, boot: &'a BootState) -> Vec<&'a DeploymentId> {
+    let on_trial = |id: &DeploymentId| boot.entry_of(id).is_some_and(|entry| entry.tries_left.is_some());
+    match &boot.started {
+        Some(started) if started == likely => Vec::new(),
+        Some(started) => vec![started],
+        None if on_trial(likely) => {
+            boot.entries.iter().map(|entry| &entry.deployment).filter(|id| !on_trial(id)).collect()
+        }
+        None => Vec::new(),
+    }
+}
+
 impl Engine {
     /// Reads store, boot files and records. Changes nothing.
     ///
@@ -89,7 +102,6 @@ impl Engine {
             boot: parts.loader.read().await?,
             staged: parts.state.staged()?,
             recorded: parts.state.abandoned()?,
-            booted: parts.backend.booted(&parts.running_cmdline).await?,
             ..Observed::default()
         };
         for deployment in parts.backend.deployments().await? {
@@ -97,6 +109,61 @@ impl Engine {
             observed.records.insert(id.clone(), parts.state.record(&id)?);
             observed.deployments.insert(id, deployment);
         }
+        observed.booted = self.booted(&observed).await?;
         Ok(observed)
+    }
+
+    /// What runs. Where deployments share their root argument, the backend cannot tell them apart, and loader or firmware has to; if they do not, what
+    /// is on trial is taken to have failed: a good one is tried again then, but a bad one never confirmed.
+    async fn booted(&self, observed: &Observed) -> Result<Option<DeploymentId>> {
+        let likely = self.parts.backend.booted(&self.parts.running_cmdline).await?;
+        let Some(likely) = likely else { return Ok(None) };
+        let sooner = sooner_than(&likely, &observed.boot);
+        for id in sooner.into_iter().filter(|id| observed.deployments.contains_key(id)) {
+            let root = self.parts.backend.boot_artifacts(id).await?.root_args;
+            if self.parts.running_cmdline.contains_all(&root) {
+                return Ok(Some(id.clone()));
+            }
+        }
+        Ok(Some(likely))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::EntryId;
+
+    fn id(name: &str) -> DeploymentId {
+        DeploymentId::new(name).unwrap()
+    }
+
+    fn boot(entries: &[(&str, Option<u32>)], started: Option<&str>) -> BootState {
+        let entry = |(name, tries_left): &(&str, Option<u32>)| PublishedEntry {
+            id: EntryId::new(*name).unwrap(),
+            deployment: id(name),
+            title: String::new(),
+            version: None,
+            cmdline: None,
+            tries_left: *tries_left,
+            tries_done: None,
+            problem: None,
+        };
+        let entries = entries.iter().map(entry).collect();
+        BootState { entries, started: started.map(id), ..BootState::default() }
+    }
+
+    #[test]
+    fn what_the_loader_started_runs_sooner_than_what_the_backend_takes_for_likely() {
+        let entries = [("old", None), ("new", Some(0))];
+        assert_eq!(sooner_than(&id("new"), &boot(&entries, Some("old"))), [&id("old")]);
+        assert!(sooner_than(&id("new"), &boot(&entries, Some("new"))).is_empty());
+    }
+
+    #[test]
+    fn if_nobody_tells_what_was_started_a_trial_is_taken_to_have_failed() {
+        let entries = [("new", Some(2)), ("old", None), ("older", None)];
+        assert_eq!(sooner_than(&id("new"), &boot(&entries, None)), [&id("old"), &id("older")]);
+        assert!(sooner_than(&id("old"), &boot(&entries, None)).is_empty());
     }
 }

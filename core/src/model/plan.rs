@@ -90,6 +90,9 @@ pub struct BootState {
     pub entries: Vec<PublishedEntry>,
     /// The entry that is set to boot once.
     pub one_shot: Option<EntryId>,
+    /// The deployment whose entry this boot was started from, if loader or firmware tells. Core believes it only if the running command line
+    /// names its root, and needs it where that names the root of others too.
+    pub started: Option<DeploymentId>,
     /// Deployments that could start by a way that is not in `entries` (the copy on the removable-media path): never
     /// to be removed.
     pub also_bootable: BTreeSet<DeploymentId>,

@@ -7,6 +7,7 @@ use super::{
     Disk, Loader, MenuEntry,
     entry::{on_partition, read_file},
     firmware,
+    variables::LOADER,
 };
 
 mod script;
@@ -26,7 +27,7 @@ inventory::submit! {
             behind_shim(disk, program)?;
             menu(disk)
         },
-        started: |disk, _| run(disk, SaveEnv::Writes).map(drop),
+        started: |disk, entry| started(disk, entry),
         add_foreign: |disk| add_foreign(disk).map(Some),
     }
 }
@@ -51,6 +52,17 @@ fn run(disk: &Disk, save_env: SaveEnv) -> Result<Shell> {
     let mut shell = Shell::new(Machine { partitions, find: on_partition, platform: "efi", save_env });
     shell.source(&config)?;
     Ok(shell)
+}
+
+/// Counts the try, and hands over to the kernel; the stub of a UKI notes where it lies.
+fn started(disk: &Disk, entry: &MenuEntry) -> Result<()> {
+    run(disk, SaveEnv::Writes)?;
+    let uki = entry.files.first().filter(|file| file.extension().is_some_and(|ending| ending == "efi"));
+    if let Some(path) = uki.and_then(|file| file.strip_prefix(&disk.esp).ok()) {
+        let noted = format!("\\{}", path.display().to_string().replace('/', "\\"));
+        disk.variables.set_text(LOADER, "LoaderImageIdentifier", &noted);
+    }
+    Ok(())
 }
 
 /// The menu, what starts by itself first.

@@ -4,7 +4,10 @@ use anyhow::{Context as _, ensure};
 
 use super::{
     World, case,
-    steps::{entries_if_seen, next_image, reboot_into, shows, stage, upgrade, whole_entries, with_way_back},
+    steps::{
+        entries_if_seen, next_image, reboot_into, shows, stage, upgrade, upgrade_to, whole_entries,
+        with_way_back,
+    },
 };
 use crate::suite::{Case, CaseResult, Demand, Health, Property, UpgradeMode, Upgraded, Version, is_version};
 
@@ -32,6 +35,13 @@ pub(super) const CASES: &[Case] = &[
         FAILING,
         Running,
         not_staged_again
+    ),
+    case!(
+        "trial::another_kernel_of_the_same_tree_that_fails_is_left",
+        ["BW-112", "BW-130"],
+        FAILING,
+        Running,
+        kernel_fails
     ),
     case!("trial::what_failed_is_tried_again_on_demand", ["BW-123", "BW-124"], FAILING, Running, tried_again),
     case!(
@@ -125,6 +135,22 @@ async fn not_staged_again(world: &mut dyn World) -> CaseResult {
     upgrade(world).await?;
     let status = world.status().await?;
     shows(&status, status.abandoned.is_empty(), "what failed before the new one proved good is history")
+}
+
+/// What runs is told apart from what failed although both have one tree, and one root argument.
+async fn kernel_fails(world: &mut dyn World) -> CaseResult {
+    let good = next_image(world);
+    upgrade_to(world, &good).await?;
+    let before = world.status().await?.booted.context("a booted deployment")?.id;
+    stage(world, &good.kernel("two").health(Health::KernelFails)).await?;
+    for _ in 0..2 {
+        world.reboot().await.context("fall back")?;
+        let status = world.status().await?;
+        let same = status.booted.as_ref().is_some_and(|booted| booted.id == before);
+        shows(&status, same, "what ran before runs again")?;
+        shows(&status, status.abandoned.len() == 1, "the failed image was left")?;
+    }
+    upgrade(world).await.map(drop)
 }
 
 async fn tried_again(world: &mut dyn World) -> CaseResult {

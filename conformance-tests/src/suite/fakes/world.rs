@@ -24,6 +24,8 @@ use crate::{
     system::KernelFormat,
 };
 
+/// Marks a kernel that never comes up, whatever the tree.
+const KERNEL_FAILS: &str = "fails";
 /// Marks an image whose boots are never confirmed.
 const NEVER_COMES_UP: &str = "usr/lib/never-comes-up";
 
@@ -89,7 +91,10 @@ impl FakeWorld {
         if engine_sees != Some(id) {
             return Err(anyhow::anyhow!("the backend does not recognise what boots").into());
         }
-        Ok(self.read(NEVER_COMES_UP).await?.is_none())
+        let running = self.machine.cmdline().to_string();
+        let started = self.machine.seen().into_iter().find(|seen| seen.cmdline == running);
+        let fails = started.is_some_and(|seen| String::from_utf8_lossy(&seen.kernel).contains(KERNEL_FAILS));
+        Ok(!fails && self.read(NEVER_COMES_UP).await?.is_none())
     }
 
     /// What opening a real plugin does with this demand.
@@ -149,7 +154,9 @@ fn fake_image(image: &TestImage) -> FakeImage {
         let text = format!("kargs = {:?}", image.kargs);
         made.files.insert("usr/lib/bootc/kargs.d/10-test.toml".to_owned(), text);
     }
-    if image.health != Health::Good {
+    if image.health == Health::KernelFails {
+        made.kernel = made.kernel.map(|kernel| format!("{kernel} {KERNEL_FAILS}"));
+    } else if image.health != Health::Good {
         made.files.insert(NEVER_COMES_UP.to_owned(), String::new());
     }
     match image.defect {

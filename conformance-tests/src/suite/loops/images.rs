@@ -22,6 +22,8 @@ use crate::{
 
 /// Marks an image whose boots are never confirmed.
 pub const NEVER_COMES_UP: &str = "usr/lib/never-comes-up";
+/// Marks a kernel of which that is true, whatever the tree.
+pub const KERNEL_FAILS: &[u8] = b"a kernel that fails";
 /// A file with content of its own in each version, too large to be stored inside of anything else.
 pub const OBJECT: &str = "usr/share/marker/object";
 /// Length of a large kernel in bytes: a few of them fill the ESP.
@@ -154,7 +156,7 @@ fn tree(image: &TestImage) -> Vec<Entry> {
         ["boot", "dev", "proc", "run", "sys", "sysroot", "tmp"].map(|name| Entry::directory(name, 0o755)),
     );
     entries.extend(loader_files());
-    if image.health != Health::Good {
+    if !matches!(image.health, Health::Good | Health::KernelFails) {
         entries.push(Entry::file(NEVER_COMES_UP, "", 0o644));
     }
     if image.format == KernelFormat::Split {
@@ -200,7 +202,11 @@ fn kernel_bytes(image: &TestImage) -> Vec<u8> {
         state ^= state << 17;
         page.extend_from_slice(&state.to_le_bytes());
     }
-    page.repeat(if image.large_kernel { LARGE_KERNEL } else { SMALL_KERNEL } / PAGE)
+    let mut kernel = page.repeat(if image.large_kernel { LARGE_KERNEL } else { SMALL_KERNEL } / PAGE);
+    if image.health == Health::KernelFails {
+        kernel.extend_from_slice(KERNEL_FAILS);
+    }
+    kernel
 }
 
 fn kernel_image(image: &TestImage) -> Vec<u8> {

@@ -20,7 +20,7 @@ use memchr::memmem;
 
 use super::{
     disk::LoopDisk,
-    images::{ImageMaker, LARGE_KERNEL, NEVER_COMES_UP, OBJECT},
+    images::{ImageMaker, KERNEL_FAILS, LARGE_KERNEL, NEVER_COMES_UP, OBJECT},
     snapshot::add_folder,
 };
 use crate::{
@@ -231,7 +231,14 @@ impl LoopWorld {
         let booted = self.open_backend()?.booted(&KernelCmdline::parse_lossy(&cmdline)).await?;
         let id = booted.with_context(|| format!("the backend does not recognise {cmdline:?}"))?;
         self.now = Some(Now { id, cmdline, live });
-        Ok(self.read(NEVER_COMES_UP).await?.is_none())
+        // Deployments of one tree have one root argument: what was started is known by what loader or firmware tell.
+        let told = self.engine()?.observe().await?.booted;
+        if let (Some(now), Some(told)) = (&mut self.now, told) {
+            now.id = told;
+        }
+        let kernel = chosen.entry.files.first().and_then(|file| oracle::read_file(file)).unwrap_or_default();
+        let fails = memmem::find(&kernel, KERNEL_FAILS).is_some();
+        Ok(!fails && self.read(NEVER_COMES_UP).await?.is_none())
     }
 
     async fn file(&self, id: &DeploymentId, path: &str) -> Result<Option<String>> {

@@ -26,7 +26,7 @@ const WATCHDOG: &str = "[Manager]\nRuntimeWatchdogSec=15s\n";
 /// Adds what makes boots fail in this way.
 pub fn break_as(edits: Edits, health: Health) -> Edits {
     match health {
-        Health::Good | Health::NoRoot => edits,
+        Health::Good | Health::NoRoot | Health::KernelFails => edits,
         Health::NeverComesUp => unit(edits, PANIC, "sysinit.target.wants"),
         Health::CheckFails => unit(edits, CHECK_FAILS, "boot-complete.target.requires"),
         Health::CheckHangs => unit(edits, CHECK_HANGS, "boot-complete.target.requires").write(

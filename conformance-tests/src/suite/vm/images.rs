@@ -46,7 +46,8 @@ pub fn make(systems: &Systems, image: &TestImage) -> Result<OciImage> {
 
 /// Kernel arguments of the image, with what breaks its boot.
 fn kargs(image: &TestImage) -> Vec<String> {
-    let broken = (image.health == Health::NoRoot).then(|| health::NO_ROOT_ARGUMENT.to_owned());
+    let broken = matches!(image.health, Health::NoRoot | Health::KernelFails)
+        .then(|| health::NO_ROOT_ARGUMENT.to_owned());
     image.kargs.iter().cloned().chain(broken).collect()
 }
 
@@ -56,7 +57,9 @@ fn edits(base: &OciImage, kver: &str, image: &TestImage) -> Result<Edits> {
         edits = edits.write(&format!("/{path}"), text.as_str(), 0o644);
     }
     let kargs = kargs(image);
-    if !kargs.is_empty() {
+    // In a UKI, it is the kernel's alone that it fails.
+    let in_tree = !(image.format == KernelFormat::Unified && image.health == Health::KernelFails);
+    if in_tree && !kargs.is_empty() {
         let list: Vec<_> = kargs.iter().map(|arg| format!("{arg:?}")).collect();
         edits = edits.write(KARGS, format!("kargs = [{}]\n", list.join(", ")), 0o644);
     }
