@@ -134,7 +134,13 @@ impl Judge {
     }
 
     fn disk(&self, esp: &EspFolder, root: &Root, variables: &[u8]) -> Result<Disk> {
-        let variables = Variables::from_values(nvram::parse(variables).context("the variable store")?);
+        // A BIOS has none.
+        let values = if variables.is_empty() {
+            BTreeMap::default()
+        } else {
+            nvram::parse(variables).context("the variable store")?
+        };
+        let variables = Variables::from_values(values);
         let (esp, sysroot) = (esp.path().to_owned(), root.mounted.path().to_owned());
         Ok(Disk { esp, sysroot, esp_guid: self.esp_guid, variables })
     }

@@ -19,9 +19,10 @@ use super::{
 use crate::{
     host,
     images::OciImage,
-    lifecycle::{BOOT, Cell, Guest, IMAGES_LABEL, Site, install},
+    lifecycle::{self, BOOT, Guest, IMAGES_LABEL, Site, install},
+    suite::{Cell, Firmware},
     system::Systems,
-    vm::{Disk, Firmware, Recorded, Vm},
+    vm::{self, Disk, Recorded, Vm, VmBuilder},
 };
 
 /// Text of the files that must never be lost.
@@ -113,7 +114,7 @@ pub struct Life {
     pub base: PathBuf,
     /// Where things are in it.
     pub layout: Layout,
-    /// Bytes of the variable store.
+    /// Bytes of the variable store; 0 where there is none.
     pub variables_size: u64,
     /// GUID of the ESP, in the byte order of the table.
     pub esp_guid: [u8; 16],
@@ -151,15 +152,20 @@ pub fn record(
     let [first, ..] = made.as_slice() else { anyhow::bail!("no images") };
     say("images are there");
     let base = folder.join("base.img");
-    install(&systems.programs().bootwright, cell, first, &base, root.install_options(), false)?;
+    let installed = lifecycle::Cell::new(&cell.backend, &cell.bootloader, cell.format);
+    install(&systems.programs().bootwright, &installed, first, &base, root.install_options(), false)?;
     let (layout, esp_guid) = partitions(&base, root)?;
-    let variables_size = append_variables(&base, layout.disk)?;
+    let variables_size = match cell.firmware {
+        Firmware::Uefi => append_variables(&base, layout.disk)?,
+        Firmware::Bios => 0,
+    };
     let file = folder.join("recorded.img");
     copy(&base, &file)?;
     say("installed");
     let mut recorder = Recorder {
         folder,
         site: &site,
+        firmware: cell.firmware,
         file,
         layout: &layout,
         variables_size,
@@ -180,6 +186,14 @@ pub fn record(
     Ok(Life { cell: cell.clone(), base, layout, variables_size, esp_guid, timeline, windows, consoles, site })
 }
 
+/// A machine of this kind.
+pub fn with_firmware(builder: VmBuilder, firmware: Firmware) -> VmBuilder {
+    match firmware {
+        Firmware::Uefi => builder,
+        Firmware::Bios => builder.bios(),
+    }
+}
+
 fn windows(timeline: &Timeline, marks: &[Marks]) -> Vec<Window> {
     let mut found = Vec::new();
     for (number, marks) in marks.iter().enumerate() {
@@ -194,6 +208,7 @@ fn windows(timeline: &Timeline, marks: &[Marks]) -> Vec<Window> {
 struct Recorder<'a> {
     folder: &'a Path,
     site: &'a Site,
+    firmware: Firmware,
     file: PathBuf,
     layout: &'a Layout,
     variables_size: u64,
@@ -212,7 +227,7 @@ impl Recorder<'_> {
             log: log.clone(),
         };
         self.logs.push(log);
-        let builder = Vm::builder("recorded").recorded(recorded);
+        let builder = with_firmware(Vm::builder("recorded").recorded(recorded), self.firmware);
         let mut guest = Guest::attach(builder.disk(Disk::folder(IMAGES_LABEL, self.site.folder())).start()?)?;
         guest.settle()?;
         Ok(guest)
@@ -294,7 +309,7 @@ pub fn copy(from: &Path, to: &Path) -> Result<()> {
 
 /// Puts the variables of a machine that was never switched on behind the disk.
 fn append_variables(file: &Path, disk: u64) -> Result<u64> {
-    let variables = std::fs::read(Firmware::find()?.vars)?;
+    let variables = std::fs::read(vm::Firmware::find()?.vars)?;
     let mut file = File::options().append(true).open(file)?;
     ensure!(file.metadata()?.len() == disk, "the disk changed its size");
     file.write_all(&variables)?;

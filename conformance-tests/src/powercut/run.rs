@@ -14,9 +14,8 @@ use super::{
 };
 use crate::{
     images::Cache,
-    lifecycle::Cell,
     runner::{Matrix, kernel_format},
-    suite::Firmware,
+    suite::{Cell, Firmware},
     system::{KernelFormat, Systems},
 };
 
@@ -33,6 +32,9 @@ pub struct Options {
     /// Kernel formats; both if not given
     #[arg(long, value_parser = kernel_format)]
     format: Vec<KernelFormat>,
+    /// What starts the bootloader; UEFI and BIOS if not given
+    #[arg(long)]
+    firmware: Vec<Firmware>,
     /// Types of the root file system
     #[arg(long, value_name = "TYPE", default_value = "ext4")]
     root: Vec<RootFileSystem>,
@@ -51,17 +53,16 @@ pub struct Options {
 }
 
 impl Options {
-    /// Those of the matrix that have firmware variables: a BIOS has none to record.
     fn cells(&self) -> Result<Vec<Cell>> {
         let wanted = |list: &[String], name: &String| list.is_empty() || list.contains(name);
         let mut cells = Matrix::of_this_project()?.all();
         cells.retain(|cell| {
-            cell.firmware == Firmware::Uefi
-                && wanted(&self.backend, &cell.backend)
+            wanted(&self.backend, &cell.backend)
                 && wanted(&self.boot, &cell.bootloader)
                 && (self.format.is_empty() || self.format.contains(&cell.format))
+                && (self.firmware.is_empty() || self.firmware.contains(&cell.firmware))
         });
-        Ok(cells.iter().map(|cell| Cell::new(&cell.backend, &cell.bootloader, cell.format)).collect())
+        Ok(cells)
     }
 
     fn verbs(&self) -> Vec<Verb> {

@@ -3,7 +3,7 @@
 use crate::system::KernelFormat;
 
 /// What starts the bootloader.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Firmware {
     /// UEFI, with variables and an EFI system partition.
     Uefi,

@@ -14,7 +14,7 @@ pub struct Recorded {
     pub file: PathBuf,
     /// Bytes of the disk, at the beginning of the file.
     pub disk_size: u64,
-    /// Bytes of the variable store, right behind the disk.
+    /// Bytes of the variable store, right behind the disk; 0 for a machine without one.
     pub variables_size: u64,
     /// Where writes are logged; an empty file.
     pub log: PathBuf,
@@ -25,15 +25,21 @@ impl Recorded {
     pub(super) fn arguments(&self) -> Vec<String> {
         let (file, log) = (escaped(&self.file), escaped(&self.log));
         let (disk, variables) = (self.disk_size, self.variables_size);
-        let nodes = [
+        let mut nodes = vec![
             format!("driver=file,node-name=recorded-file,filename={file},cache.no-flush=on"),
             format!("driver=file,node-name=recorded-log,filename={log},cache.no-flush=on"),
             "driver=blklogwrites,node-name=recorder,file=recorded-file,log=recorded-log,log-sector-size=512"
                 .to_owned(),
             format!("driver=raw,node-name=recorded-disk,file=recorder,offset=0,size={disk}"),
-            format!("driver=raw,node-name=recorded-variables,file=recorder,offset={disk},size={variables}"),
         ];
-        let mut arguments = vec!["-machine".to_owned(), "q35,pflash1=recorded-variables".to_owned()];
+        let mut machine = "q35".to_owned();
+        if variables > 0 {
+            nodes.push(format!(
+                "driver=raw,node-name=recorded-variables,file=recorder,offset={disk},size={variables}"
+            ));
+            machine.push_str(",pflash1=recorded-variables");
+        }
+        let mut arguments = vec!["-machine".to_owned(), machine];
         for node in nodes {
             arguments.extend(["-blockdev".to_owned(), node]);
         }
