@@ -66,8 +66,10 @@ pub enum Health {
 /// One image. Every tier adds what it needs to boot (loader binaries, an init, …), the same in all versions.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TestImage {
-    /// Version label.
+    /// Version, of which tree and label say which it is.
     pub version: Version,
+    /// Version label.
+    pub label: String,
     /// Files below `usr/`, `etc/` and `var/` by path without a leading slash, with their text. [`TestImage::VERSION_FILE`] is added by
     /// [`TestImage::new`]. Two images that differ in one entry differ in that file and in nothing else.
     pub files: BTreeMap<String, String>,
@@ -108,6 +110,7 @@ impl TestImage {
         let (kernel, kargs) = ("one".to_owned(), Vec::new());
         Self {
             version,
+            label: text,
             files,
             kernel,
             large_kernel: false,
@@ -165,6 +168,13 @@ impl TestImage {
     #[must_use]
     pub fn health(mut self, health: Health) -> Self {
         self.health = health;
+        self
+    }
+
+    /// The same tree and kernel, built once more: an image of its own, with another version label.
+    #[must_use]
+    pub fn built_again(mut self) -> Self {
+        self.label.push_str("-again");
         self
     }
 

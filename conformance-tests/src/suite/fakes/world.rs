@@ -145,6 +145,7 @@ fn reference(channel: Channel) -> Result<ImageReference> {
 
 fn fake_image(image: &TestImage) -> FakeImage {
     let mut made = FakeImage::bootable(&image.version.to_string());
+    made.version.clone_from(&image.label);
     made.files.extend(image.files.clone());
     made.unified = image.format == KernelFormat::Unified;
     made.kernel = Some(format!("{} {}", image.kernel_version, image.kernel));

@@ -93,7 +93,7 @@ impl ImageMaker {
     fn writer(&self, image: &TestImage) -> OciLayoutWriter {
         let writer = OciLayoutWriter::new(&self.store);
         let writer = self.parts.iter().fold(writer, |writer, parts| writer.layer(parts.clone()));
-        let writer = writer.label("org.opencontainers.image.version", &image.version.to_string());
+        let writer = writer.label("org.opencontainers.image.version", &image.label);
         if image.defect == Some(Defect::WrongArchitecture) { writer.architecture("s390x") } else { writer }
     }
 

@@ -30,7 +30,7 @@ pub fn make(systems: &Systems, image: &TestImage) -> Result<OciImage> {
     let base = base(systems)?;
     let kver = base.kernel_version()?;
     let split = derive(&base, &edits(&base, &kver, image)?, systems.cache())?;
-    let version = image.version.to_string();
+    let version = image.label.clone();
     let made = match image.format {
         KernelFormat::Unified if image.defect != Some(Defect::NoKernel) => {
             let foreign = (image.defect == Some(Defect::ForeignRoot)).then(foreign_root);
@@ -52,7 +52,7 @@ fn kargs(image: &TestImage) -> Vec<String> {
 }
 
 fn edits(base: &OciImage, kver: &str, image: &TestImage) -> Result<Edits> {
-    let mut edits = Edits::new(&image.version.to_string());
+    let mut edits = Edits::new(&image.label);
     for (path, text) in &image.files {
         edits = edits.write(&format!("/{path}"), text.as_str(), 0o644);
     }
