@@ -8,7 +8,7 @@ use crate::{
     firmware::{Firmware, OurOption},
     names::UkiName,
     stage::{Switch, Token},
-    trial::Note,
+    trial::{Note, Tries},
 };
 
 /// Makes the staged plan the one that boots.
@@ -31,7 +31,7 @@ pub fn commit(context: &BootContext, token: &Token) -> Result<()> {
     }
 }
 
-fn by_firmware(context: &BootContext, token: &Token, trial: Option<u32>) -> Result<()> {
+fn by_firmware(context: &BootContext, token: &Token, trial: Option<Tries>) -> Result<()> {
     let efi = &*context.efi;
     let mut firmware = Firmware::load(context)?;
     let Some(((default, title), others)) = token.lines.split_first() else {

@@ -128,7 +128,9 @@ impl Firmware {
 
     /// Without a note, power was cut between arming and writing it: there is one try.
     fn note_on(&self, number: u16) -> Note {
-        self.trial().filter(|note| note.number == number).unwrap_or_else(|| Note::new(number, 0, 1))
+        self.trial()
+            .filter(|note| note.number == number)
+            .unwrap_or_else(|| Note::new(number, 0, Tries { left: 1, done: 0 }))
     }
 
     fn is_outside_order(&self, number: u16) -> bool {

@@ -17,6 +17,7 @@ use crate::{
     plans::{Line, Notes, PlanNote},
     removable::{Removable, can_switch, prepare_addons, stage_copy},
     seen::Seen,
+    trial::Tries,
 };
 
 /// How the plan takes effect.
@@ -25,7 +26,7 @@ pub enum Switch {
     /// By `BootOrder`, or by `BootNext` for a trial.
     Firmware {
         /// How often the default may be started until it has to prove good; `None` if it is no trial.
-        trial: Option<u32>,
+        trial: Option<Tries>,
     },
     /// By renaming this copy over the removable-media path.
     Removable(String),
@@ -91,7 +92,7 @@ async fn write_all(
     notes.add(PlanNote { generation: plan.generation, entries }, seen.generation());
     let switch = if seen.firmware.is_some() {
         notes.store(&context.esp)?;
-        Switch::Firmware { trial: trial_of(plan) }
+        Switch::Firmware { trial: trial_of(plan, seen) }
     } else {
         stage_removable(&context.esp, seen, &default, notes, written)?
     };
@@ -132,10 +133,14 @@ fn cannot_switch(seen: &Seen, esp: &Root) -> Error {
         .with_hint("run the command on the machine itself, where the firmware's boot order is at hand")
 }
 
-fn trial_of(plan: &BootPlan) -> Option<u32> {
+/// How the default is tried. One that is kept and has not proved good stays on trial, if there is something to fall back to.
+fn trial_of(plan: &BootPlan, seen: &Seen) -> Option<Tries> {
     match plan.entries.first()? {
-        PlannedEntry::Add(spec) => spec.tries,
-        PlannedEntry::Keep(_) => None,
+        PlannedEntry::Add(spec) => spec.tries.map(|left| Tries { left, done: 0 }),
+        PlannedEntry::Keep(id) => {
+            let tries = seen.by_id(id)?.tries.filter(|tries| tries.left > 0);
+            tries.filter(|_| seen.base.iter().any(|listed| listed.problem.is_none()))
+        }
     }
 }
 
@@ -160,7 +165,7 @@ fn check(plan: &BootPlan, seen: &Seen) -> Result<()> {
         return Err(Error::unsupported("trying an entry once needs the firmware's EFI variables")
             .with_hint("do it on the running machine, started in UEFI mode"));
     }
-    if trial_of(plan).is_some() && plan.one_shot.is_some() {
+    if trial_of(plan, seen).is_some() && plan.one_shot.is_some() {
         return Err(Error::unsupported("the firmware can try only one entry at the next boot"));
     }
     let mut deployments = BTreeSet::new();

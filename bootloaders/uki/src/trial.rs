@@ -29,10 +29,11 @@ pub struct Note {
 }
 
 impl Note {
-    /// A trial that is armed for the first of `tries` starts.
-    pub fn new(number: u16, generation: u64, tries: u32) -> Self {
-        let total = u8::try_from(tries.max(1)).unwrap_or(u8::MAX);
-        Self { number, generation, total, further: total - 1 }
+    /// A trial that is armed for the first of `tries.left` starts.
+    pub fn new(number: u16, generation: u64, tries: Tries) -> Self {
+        let further = u8::try_from(tries.left.saturating_sub(1)).unwrap_or(u8::MAX - 1);
+        let total = u8::try_from(tries.done).unwrap_or(u8::MAX).saturating_add(further).saturating_add(1);
+        Self { number, generation, total, further }
     }
 
     /// Reads one; `None` for anything else.
@@ -98,32 +99,35 @@ mod tests {
 
     use super::*;
 
+    const THREE: Tries = Tries { left: 3, done: 0 };
+
     #[test]
     fn a_trial_comes_to_an_end_after_its_tries() {
-        let mut note = Note::new(7, 1, 3);
+        let mut note = Note::new(7, 1, THREE);
         let mut seen = vec![(note.armed(), note.running())];
         while let Some(next) = note.next() {
             note = next;
             seen.push((note.armed(), note.running()));
         }
         let tries = |left, done| Tries { left, done };
+        assert_eq!(Note::new(7, 2, tries(2, 1)).armed(), tries(2, 1), "one that is armed in another plan");
         assert_eq!(
             seen,
             [(tries(3, 0), tries(2, 1)), (tries(2, 1), tries(1, 2)), (tries(1, 2), tries(0, 3))]
         );
-        assert_eq!(Note::new(7, 1, 3).lost(), tries(0, 1));
+        assert_eq!(Note::new(7, 1, THREE).lost(), tries(0, 1));
     }
 
     #[test]
     fn a_note_of_a_program_that_knew_one_try_is_one_try() {
-        let bytes = Note::new(7, 9, 3).to_bytes();
-        assert_eq!(Note::parse(&bytes[..10]), Some(Note::new(7, 9, 1)));
+        let bytes = Note::new(7, 9, THREE).to_bytes();
+        assert_eq!(Note::parse(&bytes[..10]), Some(Note::new(7, 9, Tries { left: 1, done: 0 })));
     }
 
     proptest! {
         #[test]
-        fn notes_read_back(number in any::<u16>(), generation in any::<u64>(), tries in 0_u32..1000) {
-            let note = Note::new(number, generation, tries);
+        fn notes_read_back(number in any::<u16>(), generation in any::<u64>(), left in 0_u32..1000, done in 0_u32..1000) {
+            let note = Note::new(number, generation, Tries { left, done });
             prop_assert_eq!(Note::parse(&note.to_bytes()), Some(note));
         }
 

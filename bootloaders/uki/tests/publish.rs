@@ -349,6 +349,20 @@ async fn a_rollback_from_a_trial_ends_its_tries() {
     assert_eq!(boot_until_it_stays(&machine, "").await, ["a"]);
 }
 
+/// spec: BW-409, BW-421
+#[tokio::test]
+async fn a_plan_that_keeps_what_is_on_trial_in_front_leaves_it_on_trial() {
+    let (machine, store) = with(Machine::new(), &["a"]).await;
+    trial_of_three(&machine, &store).await;
+    assert_eq!(boot_until_it_stays(&machine, "").await, ["b"]);
+    let state = loader(&machine).read().await.unwrap();
+    let plan = plan_with(&state, keep(&state, "b"));
+    publish(&loader(&machine), &plan, &store).await.unwrap();
+    let state = loader(&machine).read().await.unwrap();
+    assert_eq!((order(&state), state.entries[0].tries_left), (vec!["b".into(), "a".into()], Some(2)));
+    assert_eq!(boot_until_it_stays(&machine, "b").await, ["b", "a", "b", "a"]);
+}
+
 /// spec: BW-401, BW-421
 #[tokio::test]
 async fn a_power_cut_while_a_try_is_armed_costs_a_try_and_never_adds_one() {

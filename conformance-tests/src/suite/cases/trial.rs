@@ -66,6 +66,13 @@ pub(super) const CASES: &[Case] = &[
         clean_up_meanwhile
     ),
     case!(
+        "trial::an_image_that_is_built_again_meanwhile_stays_on_trial",
+        ["BW-112", "BW-421"],
+        [Demand::Loader("boot_counting"), Demand::Tier(Property::UnconfirmedBoots)],
+        Running,
+        built_again_meanwhile
+    ),
+    case!(
         "trial::a_boot_on_trial_is_no_queued_rollback",
         ["BW-122"],
         [Demand::Loader("boot_counting"), Demand::Tier(Property::UnconfirmedBoots)],
@@ -204,6 +211,22 @@ async fn clean_up_meanwhile(world: &mut dyn World) -> CaseResult {
         if world.reboot_unconfirmed().await?.version == now {
             return upgrade(world).await.map(drop);
         }
+    }
+    anyhow::bail!("{} is started again and again, although no boot of it was confirmed", tried.version)
+}
+
+/// The same tree may be the same deployment, which is published once more while it is on trial.
+async fn built_again_meanwhile(world: &mut dyn World) -> CaseResult {
+    let (_, now) = with_way_back(world).await?;
+    let tried = next_image(world);
+    stage(world, &tried).await?;
+    world.reboot_unconfirmed().await?;
+    stage(world, &tried.clone().built_again()).await?;
+    for _ in 0..MANY_TRIES {
+        if world.reboot_unconfirmed().await?.version == now {
+            return upgrade(world).await.map(drop);
+        }
+        whole_entries(world).await?;
     }
     anyhow::bail!("{} is started again and again, although no boot of it was confirmed", tried.version)
 }
