@@ -31,7 +31,7 @@ pub struct Note {
 impl Note {
     /// A trial that is armed for the first of `tries.left` starts.
     pub fn new(number: u16, generation: u64, tries: Tries) -> Self {
-        let further = u8::try_from(tries.left.saturating_sub(1)).unwrap_or(u8::MAX - 1);
+        let further = u8::try_from(tries.left.saturating_sub(1)).unwrap_or(u8::MAX).min(u8::MAX - 1);
         let total = u8::try_from(tries.done).unwrap_or(u8::MAX).saturating_add(further).saturating_add(1);
         Self { number, generation, total, further }
     }
