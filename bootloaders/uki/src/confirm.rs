@@ -19,8 +19,13 @@ pub fn confirm(context: &BootContext, deployment: &DeploymentId) -> Result<()> {
     let seen = Seen::load(context)?;
     let of_this = |listed: &Listed| &listed.name.deployment == deployment;
     let tried = seen.spent().filter(of_this).or_else(|| seen.armed().filter(of_this));
-    if let Some(listed) = tried {
-        promote(context, &seen, &listed)?;
+    match (tried, &seen.firmware) {
+        (Some(listed), _) => promote(context, &seen, &listed)?,
+        // A power cut right after a promotion leaves its note, and early boot would look at it each time.
+        (None, Some(firmware)) if firmware.has_stale_note() => {
+            Firmware::load(context)?.forget_trial(&*context.efi)?;
+        }
+        (None, _) => {}
     }
     let seen = Seen::load(context)?;
     match seen.base.first() {

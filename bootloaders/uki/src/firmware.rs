@@ -126,6 +126,11 @@ impl Firmware {
         self.trial.filter(current)
     }
 
+    /// Whether there is a note, and no open trial that it is on.
+    pub fn has_stale_note(&self) -> bool {
+        self.trial.is_some() && self.trial().is_none()
+    }
+
     /// Without a note, power was cut between arming and writing it: there is one try.
     fn note_on(&self, number: u16) -> Note {
         self.trial()

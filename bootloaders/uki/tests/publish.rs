@@ -7,7 +7,7 @@ mod support;
 
 use bootwright_core::{
     Bootloader, ErrorKind,
-    efi::{EfiVariables, GLOBAL_VENDOR, MemoryVariables},
+    efi::{EfiVariables, GLOBAL_VENDOR, MemoryVariables, OUR_VENDOR, TRIAL},
     fs::Faults,
     model::{BootPlan, BootState, EntrySpec, PlannedEntry},
 };
@@ -347,6 +347,21 @@ async fn a_rollback_from_a_trial_ends_its_tries() {
     assert_eq!(boot_until_it_stays(&machine, "").await, ["b"]);
     roll_back(&loader(&machine), &store, "a").await;
     assert_eq!(boot_until_it_stays(&machine, "").await, ["a"]);
+}
+
+/// spec: BW-421
+#[tokio::test]
+async fn the_next_good_boot_takes_away_a_note_that_a_power_cut_left() {
+    let (machine, store) = with(Machine::new(), &["a"]).await;
+    trial_of_three(&machine, &store).await;
+    assert_eq!(boot(&machine), "b");
+    let efi = machine.efi.as_ref().unwrap();
+    let note = efi.read(OUR_VENDOR, TRIAL).unwrap().unwrap();
+    loader(&machine).confirm(&deployment("b")).await.unwrap();
+    efi.write(OUR_VENDOR, TRIAL, &note).unwrap();
+    assert_eq!(boot_until_it_stays(&machine, "").await, ["b"]);
+    loader(&machine).confirm(&deployment("b")).await.unwrap();
+    assert_eq!(efi.read(OUR_VENDOR, TRIAL).unwrap(), None);
 }
 
 /// spec: BW-409, BW-421
