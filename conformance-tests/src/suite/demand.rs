@@ -38,6 +38,8 @@ pub enum Property {
     DamagedLayers,
     /// Images with a layer of any bytes ([`super::TestImage::layer`]).
     AnyLayers,
+    /// [`super::World::lose_variables`].
+    LostVariables,
 }
 
 impl Property {
@@ -57,6 +59,7 @@ impl Property {
             Self::FailureKinds => "images that fail in several ways",
             Self::DamagedLayers => "images with a damaged layer",
             Self::AnyLayers => "images with layers of any bytes",
+            Self::LostVariables => "a firmware that loses its variables",
         }
     }
 }

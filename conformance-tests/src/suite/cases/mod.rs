@@ -9,6 +9,7 @@ mod crash;
 mod deployments;
 mod etc_merge;
 mod faults;
+mod firmware;
 mod foreign;
 mod hostile;
 mod install;
@@ -66,6 +67,7 @@ pub fn all_cases() -> Vec<Case> {
         integrity::CASES,
         crash::CASES,
         faults::CASES,
+        firmware::CASES,
         killed::CASES,
     ]
     .concat()

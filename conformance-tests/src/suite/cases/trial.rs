@@ -82,7 +82,7 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 /// Upgrades to an image that never comes up; returns its version and the one that must run again.
-async fn fail(world: &mut dyn World) -> anyhow::Result<(Version, Version)> {
+pub(super) async fn fail(world: &mut dyn World) -> anyhow::Result<(Version, Version)> {
     let (_, now) = with_way_back(world).await?;
     let bad = next_image(world).health(Health::NeverComesUp);
     stage(world, &bad).await?;

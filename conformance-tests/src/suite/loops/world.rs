@@ -50,6 +50,7 @@ const PROPERTIES: &[Property] = &[
     Property::FailingBoots,
     Property::DamagedLayers,
     Property::AnyLayers,
+    Property::LostVariables,
 ];
 
 /// A machine whose disks are mounted on this one.
@@ -513,6 +514,11 @@ impl World for LoopWorld {
         let file = std::fs::File::create(place.join(FILLER))?;
         rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, size.max(1))
             .map_err(std::io::Error::from)?;
+        Ok(())
+    }
+
+    async fn lose_variables(&mut self) -> Result<()> {
+        self.variables = Variables::default();
         Ok(())
     }
 

@@ -37,7 +37,7 @@ use crate::{
         Tier, Trouble, UpgradeMode, Upgraded, Version, World,
     },
     system::Systems,
-    vm::{Disk, Output, Vm},
+    vm::{self, Disk, Output, Vm},
 };
 
 /// Where the guest has the images of a channel.
@@ -54,6 +54,7 @@ const PROPERTIES: &[Property] = &[
     Property::Fingerprints,
     Property::ForeignEntries,
     Property::IndependentEyes,
+    Property::LostVariables,
 ];
 
 /// One machine.
@@ -325,6 +326,14 @@ impl World for VmWorld {
     async fn power_cut(&mut self) -> Result<Running> {
         self.guest()?.vm().power_cut();
         self.switch_on()
+    }
+
+    async fn lose_variables(&mut self) -> Result<()> {
+        let vm = self.guest()?.vm();
+        vm.power_cut();
+        let fresh = vm::Firmware::find()?.vars;
+        std::fs::copy(fresh, vm.vars_file())?;
+        Ok(())
     }
 
     async fn running(&mut self) -> Result<Running> {

@@ -209,6 +209,11 @@ pub trait World: Debug + Send {
         Err(Property::FullRoot.into())
     }
 
+    /// The firmware forgets every variable, as after an update of it, or with an empty battery. Only with [`Property::LostVariables`].
+    async fn lose_variables(&mut self) -> Result<()> {
+        Err(Property::LostVariables.into())
+    }
+
     /// Removes what filled it.
     async fn empty_root(&mut self) -> Result<()> {
         Err(Property::FullRoot.into())
