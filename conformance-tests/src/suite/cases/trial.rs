@@ -73,6 +73,13 @@ pub(super) const CASES: &[Case] = &[
         built_again_meanwhile
     ),
     case!(
+        "trial::one_that_fails_after_one_that_was_never_confirmed_is_left",
+        ["BW-112", "BW-123", "BW-409"],
+        [FAILING[0], FAILING[1], Demand::Tier(Property::UnconfirmedBoots)],
+        Running,
+        fails_after_unconfirmed
+    ),
+    case!(
         "trial::a_boot_on_trial_is_no_queued_rollback",
         ["BW-122"],
         [Demand::Loader("boot_counting"), Demand::Tier(Property::UnconfirmedBoots)],
@@ -229,6 +236,22 @@ async fn built_again_meanwhile(world: &mut dyn World) -> CaseResult {
         whole_entries(world).await?;
     }
     anyhow::bail!("{} is started again and again, although no boot of it was confirmed", tried.version)
+}
+
+/// Nobody waited for the first to prove good. The machine may go back to it, on trial still, or to what ran before it.
+async fn fails_after_unconfirmed(world: &mut dyn World) -> CaseResult {
+    let (_, now) = with_way_back(world).await?;
+    let first = next_image(world);
+    stage(world, &first).await?;
+    world.reboot_unconfirmed().await?;
+    let bad = next_image(world).health(Health::NeverComesUp);
+    stage(world, &bad).await?;
+    let running = world.reboot().await.context("fall back")?.version;
+    ensure!([first.version, now].contains(&running), "{running} runs after a failed trial");
+    remembered(world, bad.version).await?;
+    whole_entries(world).await?;
+    reboot_into(world, running).await?;
+    upgrade(world).await.map(drop)
 }
 
 async fn on_trial(world: &mut dyn World) -> CaseResult {
