@@ -7,6 +7,7 @@
 use std::path::{Component, Path};
 
 use anyhow::{Context as _, Result};
+use bootwright_core::layers::WHITEOUT;
 use composefs::{
     fsverity::FsVerityHashValue,
     generic_tree::OciTransformOptions,
@@ -95,7 +96,7 @@ fn add<H: FsVerityHashValue>(tree: &mut FileSystem<H>, entry: TarEntry<H>) -> Re
 }
 
 fn is_whiteout(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".wh."))
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(WHITEOUT.as_bytes()))
 }
 
 /// Makes the folder with its parents, as far as that is possible: what is wrong with the name, the library will say.

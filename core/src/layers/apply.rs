@@ -10,14 +10,12 @@ use std::{
 
 use tar::EntryType;
 
-use super::{Entry, Kind, LayerTree, Span, pax::Extensions, tree::Placed};
+use super::{Entry, Kind, LayerTree, OPAQUE, Span, WHITEOUT, pax::Extensions, tree::Placed};
 use crate::{
     error::{Error, IoContext, Result},
     etc_merge::{Metadata, Special},
 };
 
-const WHITEOUT: &[u8] = b".wh.";
-const OPAQUE: &[u8] = b".wh..wh..opq";
 /// Names and attributes before one entry: the kernel allows 64 KiB for the list of attributes' names and for each value.
 const EXTENSION_LIMIT: u64 = 1 << 20;
 
@@ -52,8 +50,8 @@ impl LayerTree {
             return Ok(());
         };
         let folder = self.folder(number, path.parent().unwrap_or(Path::new("")))?;
-        match last.as_bytes().strip_prefix(WHITEOUT) {
-            Some(_) if last.as_bytes() == OPAQUE => self.hide(number, &folder, false),
+        match last.as_bytes().strip_prefix(WHITEOUT.as_bytes()) {
+            Some(_) if last.as_bytes() == OPAQUE.as_bytes() => self.hide(number, &folder, false),
             Some(hidden) => self.hide(number, &folder.join(OsStr::from_bytes(hidden)), true),
             None => {
                 let path = folder.join(last);

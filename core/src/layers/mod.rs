@@ -25,6 +25,11 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+/// Begins every name that is not a file, but an order to the one who unpacks it (OCI image specification, "Whiteouts").
+pub const WHITEOUT: &str = ".wh.";
+/// Empties the folder that it is in, of what lower layers put there ("Opaque Whiteout").
+pub const OPAQUE: &str = ".wh..wh..opq";
+
 pub use self::{
     entry::{Entry, Kind, Span},
     store::{LayerProblem, LayerStore, StoredImage, digest_problem},

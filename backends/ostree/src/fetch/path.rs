@@ -1,14 +1,14 @@
 //! Names in a layer: what they may look like, and which of them are whiteouts (OCI image specification, "Image Layer Filesystem
 //! Changeset").
 
-use bootwright_core::error::{Error, Result};
+use bootwright_core::{
+    error::{Error, Result},
+    layers::{OPAQUE, WHITEOUT},
+};
 
 /// What Linux can handle in one call; longer ones could not be reached in a running system.
 const MAX_PATH: usize = 4096;
 const MAX_NAME: usize = 255;
-/// Begins every name that is not a file, but an order to the one who unpacks it.
-const WHITEOUT: &str = ".wh.";
-const OPAQUE: &str = ".wh..wh..opq";
 /// aufs left such folders in layers (`.wh..wh.plnk`, `.wh..wh.aufs`); they mean nothing to others.
 const AUFS: &str = ".wh..wh.";
 
