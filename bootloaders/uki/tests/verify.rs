@@ -7,7 +7,7 @@ mod support;
 
 use bootwright_core::{Bootloader, fs::Faults, model::VerifyReport};
 use bootwright_loader_uki::FirmwareUki;
-use support::{Machine, Store, add, deployment, roll_back, set, tree, write};
+use support::{Machine, Store, add, addons_are_verified, roll_back, set, tree, write};
 
 fn loader(machine: &Machine) -> FirmwareUki {
     FirmwareUki::new(machine.context(&Faults::none()))
@@ -55,17 +55,7 @@ async fn a_changed_bit_is_found_in_every_file_and_in_no_other() {
 #[tokio::test]
 async fn a_missing_file_is_found_and_an_addon_too_many_too() {
     let (machine, _) = published(Machine::new()).await;
-    let files = tree(&machine.esp());
-    let addon = files.keys().find(|path| path.ends_with("a.addon.efi")).unwrap();
-    std::fs::remove_file(machine.esp().join(addon)).unwrap();
-    let found = report(&machine).await.problems;
-    assert_eq!((found.len(), &found[0].path), (1, addon), "{found:?}");
-    write(&machine.esp(), addon, &files[addon]);
-    let more = addon.replace("a.addon.efi", "b.addon.efi");
-    write(&machine.esp(), &more, b"init=/bin/sh");
-    let found = report(&machine).await.problems;
-    assert_eq!((found.len(), &found[0].path), (1, &more), "{found:?}");
-    assert_eq!(found[0].deployments, [deployment("u")]);
+    addons_are_verified(&loader(&machine), &machine).await;
 }
 
 /// spec: BW-621

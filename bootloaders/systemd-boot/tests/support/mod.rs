@@ -283,3 +283,18 @@ pub fn write(folder: &Path, path: &str, content: &[u8]) {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(path, content).unwrap();
 }
+
+/// The addon of `u` is missing, and then there is one too many: a verification names it, and nothing else.
+pub async fn addons_are_verified(loader: &dyn Bootloader, machine: &Machine) {
+    let files = tree(&machine.esp());
+    let addon = files.keys().find(|path| path.ends_with("a.addon.efi")).unwrap();
+    std::fs::remove_file(machine.esp().join(addon)).unwrap();
+    let found = loader.verify().await.unwrap().problems;
+    assert_eq!((found.len(), &found[0].path), (1, addon), "{found:?}");
+    write(&machine.esp(), addon, &files[addon]);
+    let more = addon.replace("a.addon.efi", "b.addon.efi");
+    write(&machine.esp(), &more, b"init=/bin/sh");
+    let found = loader.verify().await.unwrap().problems;
+    assert_eq!((found.len(), &found[0].path), (1, &more), "{found:?}");
+    assert_eq!(found[0].deployments, [deployment("u")]);
+}
