@@ -8,7 +8,7 @@ use super::{
     Chosen, Disk, Loader, MenuEntry,
     entry::{on_partition, read_file},
     loader_of, pe,
-    variables::{GLOBAL, LOADER, OURS},
+    variables::{GLOBAL, LOADER, OURS, wide},
 };
 
 /// The path for a disk that the firmware has not met (section 3.5.1.1).
@@ -252,8 +252,6 @@ fn add_foreign(disk: &Disk) -> Result<String> {
 
 /// A load option, as a tool would write it.
 fn load_option(description: &str, guid: [u8; 16], path: &str) -> Vec<u8> {
-    let wide =
-        |text: &str| -> Vec<u8> { text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect() };
     let mut disk = vec![4, 1, 42, 0];
     disk.extend_from_slice(&1_u32.to_le_bytes());
     disk.extend_from_slice(&2048_u64.to_le_bytes());

@@ -94,7 +94,7 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oracle::variables::GLOBAL;
+    use crate::oracle::variables::{GLOBAL, wide};
 
     const GLOBAL_BYTES: [u8; 16] =
         [0x61, 0xdf, 0xe4, 0x8b, 0xca, 0x93, 0xd2, 0x11, 0xaa, 0x0d, 0, 0xe0, 0x98, 3, 0x2b, 0x8c];
@@ -110,7 +110,7 @@ mod tests {
             flash.extend(START.to_le_bytes());
             flash.extend([*state, 0, 7, 0, 0, 0]);
             flash.extend([0; 28]);
-            let name: Vec<u8> = name.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect();
+            let name = wide(name);
             flash.extend(u32::try_from(name.len()).unwrap().to_le_bytes());
             flash.extend(u32::try_from(data.len()).unwrap().to_le_bytes());
             flash.extend(GLOBAL_BYTES);

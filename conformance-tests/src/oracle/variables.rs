@@ -17,6 +17,11 @@ pub const OURS: &str = "b0077269-6874-4c6f-9e1d-2a8a5d1f3c41";
 
 type Values = BTreeMap<(String, String), Vec<u8>>;
 
+/// Text as firmware has it: UTF-16, with a zero at its end.
+pub(super) fn wide(text: &str) -> Vec<u8> {
+    text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect()
+}
+
 /// A store in memory. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Variables(Arc<Mutex<Values>>);
@@ -36,10 +41,9 @@ impl Variables {
         self.locked().get(&(vendor.to_owned(), name.to_owned())).cloned()
     }
 
-    /// Sets a text, as loaders do: UTF-16, with a zero at its end.
+    /// Sets a text, as loaders do.
     pub fn set_text(&self, vendor: &str, name: &str, text: &str) {
-        let bytes = text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect();
-        self.set(vendor, name, Some(bytes));
+        self.set(vendor, name, Some(wide(text)));
     }
 
     /// Sets a value, or with `None` deletes it.

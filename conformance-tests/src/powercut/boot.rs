@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::{
     check::Bootable,
-    life::{Life, MARKER, MARKERS, Verb, with_firmware},
+    life::{Life, MARKER, MARKERS, Verb},
 };
 use crate::{
     lifecycle::{Guest, IMAGES_LABEL},
@@ -21,8 +21,7 @@ pub fn boot(life: &Life, state: &Bootable) -> Result<()> {
     let start = Instant::now();
     let mut variables = tempfile::NamedTempFile::new()?;
     variables.write_all(&state.variables)?;
-    let builder =
-        with_firmware(Vm::builder("power-cut"), life.cell.firmware).disk(Disk::raw(state.disk.path()));
+    let builder = life.cell.firmware.of(Vm::builder("power-cut")).disk(Disk::raw(state.disk.path()));
     let builder = builder.vars(Vars::CopyOf(variables.path().to_owned()));
     let mut guest = Guest::attach(builder.folder(IMAGES_LABEL, life.site.folder()).start()?)?;
     let used = use_it(&mut guest, state);

@@ -22,7 +22,7 @@ use crate::{
     lifecycle::{self, BOOT, Guest, IMAGES_LABEL, Site, install},
     suite::{Cell, Firmware},
     system::Systems,
-    vm::{self, Disk, Recorded, Vm, VmBuilder},
+    vm::{self, Disk, Recorded, Vm},
 };
 
 /// Text of the files that must never be lost.
@@ -155,10 +155,7 @@ pub fn record(
     let installed = lifecycle::Cell::new(&cell.backend, &cell.bootloader, cell.format);
     install(&systems.programs().bootwright, &installed, first, &base, root.install_options(), false)?;
     let (layout, esp_guid) = partitions(&base, root)?;
-    let variables_size = match cell.firmware {
-        Firmware::Uefi => append_variables(&base, layout.disk)?,
-        Firmware::Bios => 0,
-    };
+    let variables_size = append_variables(&base, layout.disk, cell.firmware)?;
     let file = folder.join("recorded.img");
     copy(&base, &file)?;
     say("installed");
@@ -184,14 +181,6 @@ pub fn record(
     let windows =
         windows(&timeline, &marks).into_iter().filter(|window| verbs.contains(&window.verb)).collect();
     Ok(Life { cell: cell.clone(), base, layout, variables_size, esp_guid, timeline, windows, consoles, site })
-}
-
-/// A machine of this kind.
-pub fn with_firmware(builder: VmBuilder, firmware: Firmware) -> VmBuilder {
-    match firmware {
-        Firmware::Uefi => builder,
-        Firmware::Bios => builder.bios(),
-    }
 }
 
 fn windows(timeline: &Timeline, marks: &[Marks]) -> Vec<Window> {
@@ -227,7 +216,7 @@ impl Recorder<'_> {
             log: log.clone(),
         };
         self.logs.push(log);
-        let builder = with_firmware(Vm::builder("recorded").recorded(recorded), self.firmware);
+        let builder = self.firmware.of(Vm::builder("recorded").recorded(recorded));
         let mut guest = Guest::attach(builder.disk(Disk::folder(IMAGES_LABEL, self.site.folder())).start()?)?;
         guest.settle()?;
         Ok(guest)
@@ -307,8 +296,11 @@ pub fn copy(from: &Path, to: &Path) -> Result<()> {
     host::run(command.args(["--reflink=auto", "--sparse=always"]).arg(from).arg(to)).map(drop)
 }
 
-/// Puts the variables of a machine that was never switched on behind the disk.
-fn append_variables(file: &Path, disk: u64) -> Result<u64> {
+/// Puts the variables of a machine that was never switched on behind the disk, if it has any; returns their size.
+fn append_variables(file: &Path, disk: u64, firmware: Firmware) -> Result<u64> {
+    if firmware == Firmware::Bios {
+        return Ok(0);
+    }
     let variables = std::fs::read(vm::Firmware::find()?.vars)?;
     let mut file = File::options().append(true).open(file)?;
     ensure!(file.metadata()?.len() == disk, "the disk changed its size");

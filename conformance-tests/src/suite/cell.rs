@@ -1,6 +1,6 @@
 //! One combination under test, and where it runs.
 
-use crate::system::KernelFormat;
+use crate::{system::KernelFormat, vm::VmBuilder};
 
 /// What starts the bootloader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, clap::ValueEnum)]
@@ -17,6 +17,14 @@ impl Firmware {
         match self {
             Self::Uefi => "uefi",
             Self::Bios => "bios",
+        }
+    }
+
+    /// Makes it what starts this machine.
+    pub fn of(self, machine: VmBuilder) -> VmBuilder {
+        match self {
+            Self::Uefi => machine,
+            Self::Bios => machine.bios(),
         }
     }
 }

@@ -4,7 +4,7 @@ use anyhow::{Context as _, ensure};
 
 use super::{
     World, case,
-    steps::{next_image, reboot_into, stage, upgrade, whole_entries, with_way_back},
+    steps::{into_a_trial, next_image, reboot_into, stage, upgrade, whole_entries, with_way_back},
 };
 use crate::suite::{
     Case, CaseResult, Channel, Demand, Health, Points, Property, Result, TestImage, Tier, Trouble,
@@ -244,10 +244,7 @@ async fn after_a_failed_trial(world: &mut dyn World) -> CaseResult {
 
 /// Nobody confirmed the boot of the new deployment, and the one after it takes its turn.
 async fn during_a_trial(world: &mut dyn World) -> CaseResult {
-    let (_, now) = with_way_back(world).await?;
-    let tried = next_image(world);
-    stage(world, &tried).await?;
-    world.reboot_unconfirmed().await?;
+    let (now, tried) = into_a_trial(world).await?;
     let next = next_image(world).health(Health::NeverComesUp);
     stage(world, &next).await?;
     sweep_with(world, Verb::Shutdown, &[now, tried.version], Some(next.version)).await

@@ -4,7 +4,7 @@ use anyhow::ensure;
 
 use super::{
     World, case,
-    steps::{next_image, reboot_into, stage, upgrade, with_way_back},
+    steps::{into_a_trial, next_image, reboot_into, stage, upgrade, with_way_back},
     trial,
 };
 use crate::suite::{Case, CaseResult, Demand, Firmware, Property, Version};
@@ -74,10 +74,7 @@ async fn forgets_a_rollback(world: &mut dyn World) -> CaseResult {
 }
 
 async fn forgets_a_trial(world: &mut dyn World) -> CaseResult {
-    let (_, now) = with_way_back(world).await?;
-    let next = next_image(world);
-    stage(world, &next).await?;
-    world.reboot_unconfirmed().await?;
+    let (now, next) = into_a_trial(world).await?;
     forgotten(world, &[now, next.version]).await
 }
 

@@ -95,6 +95,18 @@ pub async fn with_way_back(world: &mut dyn World) -> anyhow::Result<(Version, Ve
     Ok((before, now))
 }
 
+/// Boots an upgrade that nobody confirms; returns what it falls back to, and its image.
+///
+/// # Errors
+/// If an upgrade fails.
+pub async fn into_a_trial(world: &mut dyn World) -> anyhow::Result<(Version, TestImage)> {
+    let (_, now) = with_way_back(world).await?;
+    let tried = next_image(world);
+    stage(world, &tried).await?;
+    world.reboot_unconfirmed().await?;
+    Ok((now, tried))
+}
+
 /// Checks one statement about the status.
 ///
 /// # Errors

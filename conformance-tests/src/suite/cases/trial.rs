@@ -5,8 +5,8 @@ use anyhow::{Context as _, ensure};
 use super::{
     World, case,
     steps::{
-        entries_if_seen, next_image, reboot_into, shows, stage, upgrade, upgrade_to, whole_entries,
-        with_way_back,
+        entries_if_seen, into_a_trial, next_image, reboot_into, shows, stage, upgrade, upgrade_to,
+        whole_entries, with_way_back,
     },
 };
 use crate::suite::{Case, CaseResult, Demand, Health, Property, UpgradeMode, Upgraded, Version, is_version};
@@ -207,43 +207,34 @@ async fn confirmed_stays(world: &mut dyn World) -> CaseResult {
 }
 
 /// Nobody confirms the boots of the new deployment, until its tries are used up.
-async fn clean_up_meanwhile(world: &mut dyn World) -> CaseResult {
-    let (_, now) = with_way_back(world).await?;
-    let tried = next_image(world);
-    stage(world, &tried).await?;
-    world.reboot_unconfirmed().await?;
+async fn until_given_up(world: &mut dyn World, now: Version, clean_up: bool) -> CaseResult {
     for _ in 0..MANY_TRIES {
-        world.gc().await?;
+        if clean_up {
+            world.gc().await?;
+        }
         whole_entries(world).await?;
         if world.reboot_unconfirmed().await?.version == now {
             return upgrade(world).await.map(drop);
         }
     }
-    anyhow::bail!("{} is started again and again, although no boot of it was confirmed", tried.version)
+    anyhow::bail!("it is started again and again, although no boot of it was confirmed")
+}
+
+async fn clean_up_meanwhile(world: &mut dyn World) -> CaseResult {
+    let (now, _) = into_a_trial(world).await?;
+    until_given_up(world, now, true).await
 }
 
 /// The same tree may be the same deployment, which is published once more while it is on trial.
 async fn built_again_meanwhile(world: &mut dyn World) -> CaseResult {
-    let (_, now) = with_way_back(world).await?;
-    let tried = next_image(world);
-    stage(world, &tried).await?;
-    world.reboot_unconfirmed().await?;
-    stage(world, &tried.clone().built_again()).await?;
-    for _ in 0..MANY_TRIES {
-        if world.reboot_unconfirmed().await?.version == now {
-            return upgrade(world).await.map(drop);
-        }
-        whole_entries(world).await?;
-    }
-    anyhow::bail!("{} is started again and again, although no boot of it was confirmed", tried.version)
+    let (now, tried) = into_a_trial(world).await?;
+    stage(world, &tried.built_again()).await?;
+    until_given_up(world, now, false).await
 }
 
 /// Nobody waited for the first to prove good. The machine may go back to it, on trial still, or to what ran before it.
 async fn fails_after_unconfirmed(world: &mut dyn World) -> CaseResult {
-    let (_, now) = with_way_back(world).await?;
-    let first = next_image(world);
-    stage(world, &first).await?;
-    world.reboot_unconfirmed().await?;
+    let (now, first) = into_a_trial(world).await?;
     let bad = next_image(world).health(Health::NeverComesUp);
     stage(world, &bad).await?;
     let running = world.reboot().await.context("fall back")?.version;

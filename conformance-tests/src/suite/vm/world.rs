@@ -197,7 +197,7 @@ impl VmWorld {
     fn switch_on(&mut self) -> Result<Running> {
         if self.guest.is_none() {
             let builder = Vm::builder(&self.cell.to_string()).watchdog().disk(Disk::raw(self.disk()));
-            let builder = if self.cell.firmware == Firmware::Bios { builder.bios() } else { builder };
+            let builder = self.cell.firmware.of(builder);
             self.guest = Some(Guest::bare(builder.disk(self.mailbox.disk()).disk(self.eyes.disk()).build()?));
         }
         self.guest()?.vm().power_on()?;

@@ -209,14 +209,14 @@ pub trait World: Debug + Send {
         Err(Property::FullRoot.into())
     }
 
-    /// The firmware forgets every variable, as after an update of it, or with an empty battery. Only with [`Property::LostVariables`].
-    async fn lose_variables(&mut self) -> Result<()> {
-        Err(Property::LostVariables.into())
-    }
-
     /// Removes what filled it.
     async fn empty_root(&mut self) -> Result<()> {
         Err(Property::FullRoot.into())
+    }
+
+    /// The firmware forgets every variable, as after an update of it, or with an empty battery. Only with [`Property::LostVariables`].
+    async fn lose_variables(&mut self) -> Result<()> {
+        Err(Property::LostVariables.into())
     }
 
     /// Asks a plugin for something directly; used only where the capabilities exclude it. [`PluginCall`] says what.
