@@ -28,7 +28,7 @@ fn backend(plugin: &BackendPlugin) -> Row {
     Row {
         name: plugin.name,
         summary: plugin.summary,
-        capabilities: plugin.capabilities.list(),
+        capabilities: plugin.capabilities_here().list(),
         root_filesystems: Some(plugin.capabilities.root_filesystems),
     }
 }

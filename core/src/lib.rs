@@ -23,6 +23,7 @@ pub mod error;
 pub mod etc_merge;
 pub mod fake;
 pub mod fs;
+pub mod fs_verity;
 pub mod image_config;
 pub mod image_kernel;
 pub mod layers;

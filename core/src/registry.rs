@@ -25,6 +25,8 @@ pub struct BackendPlugin {
     pub summary: &'static str,
     /// What it can do at best, before a store or host is known.
     pub capabilities: BackendCapabilities,
+    /// Which installs have verified reads, of a backend with `verified_root`.
+    pub verification: Verification,
     /// Whether the sysroot holds a store of this backend.
     pub detect: fn(&BackendContext) -> Result<bool>,
     /// Opens it. No I/O that changes anything.
@@ -44,6 +46,32 @@ pub enum Verity {
     Required,
     /// It need not: recorded in the root arguments and shown by `status`.
     Optional,
+}
+
+/// Which installs have reads that the kernel verifies, where a backend is able to make them so.
+#[derive(Debug, Clone, Copy)]
+pub enum Verification {
+    /// Each that does not do without expressly.
+    ByDefault,
+    /// Each that asks: it takes what many hosts and images do not have. The function says whether this host has its part; it changes
+    /// nothing, and its `Unsupported` says what is missing.
+    OnRequest(fn() -> Result<()>),
+}
+
+impl BackendPlugin {
+    /// Whether an install that says nothing about it has verified reads.
+    pub fn verifies_by_default(&self) -> bool {
+        self.capabilities.verified_root && matches!(self.verification, Verification::ByDefault)
+    }
+
+    /// What it can do on this host.
+    pub fn capabilities_here(&self) -> BackendCapabilities {
+        let here = match self.verification {
+            Verification::ByDefault => true,
+            Verification::OnRequest(check) => check().is_ok(),
+        };
+        BackendCapabilities { verified_root: self.capabilities.verified_root && here, ..self.capabilities }
+    }
 }
 
 /// Partitions that a bootloader wants on a new disk, besides the EFI system partition.

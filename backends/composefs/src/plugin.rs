@@ -6,8 +6,8 @@ use bootwright_core::{
     capability::BackendCapabilities,
     context::{BackendContext, OfflineRoot, Sealing as SealingTime},
     error::{Error, IoContext, Result},
-    inventory,
-    registry::{BackendPlugin, Verity},
+    fs_verity, inventory,
+    registry::{BackendPlugin, Verification, Verity},
 };
 use composefs::fsverity::Algorithm;
 
@@ -34,19 +34,11 @@ inventory::submit! {
         name: "composefs",
         summary: "content-addressed objects and one EROFS image for each deployment, verified by the kernel at every read",
         capabilities: CAPABILITIES,
+        verification: Verification::ByDefault,
         detect: |context| Ok(repo::exists(context)),
         open: |context| Ok(Arc::new(ComposefsBackend::new(context))),
-        mkfs_args,
+        mkfs_args: fs_verity::mkfs_args,
         seal_offline,
-    }
-}
-
-fn mkfs_args(filesystem: &str, demand: Verity) -> Vec<String> {
-    match (filesystem, demand) {
-        // fs-verity wants blocks of the page's size, and mkfs.ext4 takes smaller ones for a small disk.
-        ("ext4", Verity::Required) => ["-b", "4096", "-O", "verity"].map(str::to_owned).to_vec(),
-        // btrfs has fs-verity always, xfs not yet.
-        _ => Vec::new(),
     }
 }
 

@@ -14,6 +14,7 @@ use bootwright_core::{
         Blob, BootArtifacts, DeploySpec, Deployment, DeploymentId, ImageSummary, KernelCmdline, PinnedImage,
         Progress, ProgressEvent, Removed, VerifyReport,
     },
+    registry::Verity,
     tree::{BlobSource, Reader, TreeReader},
 };
 
@@ -22,7 +23,7 @@ use crate::{
     deploy::{blob, booted, files::CommitTree, finalize, prepare, record},
     fetch, plugin,
     repo::{self, Store},
-    retain, verify,
+    retain, verified, verify,
 };
 
 /// Deployments kept in an `OSTree` repository.
@@ -65,11 +66,13 @@ impl BlobSource for OstreeBackend {
 #[async_trait]
 impl StorageBackend for OstreeBackend {
     fn capabilities(&self) -> BackendCapabilities {
-        plugin::CAPABILITIES
+        let verified_root = self.context.verity == Verity::Required;
+        BackendCapabilities { verified_root, ..plugin::CAPABILITIES }
     }
 
     async fn initialize(&self) -> Result<()> {
         self.blocking(|context| {
+            verified::store::check(context)?;
             repo::initialize(&context.sysroot)?;
             layout::initialize(context)?;
             context.sysroot.create_dir_all(record::FOLDER)

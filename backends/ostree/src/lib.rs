@@ -27,6 +27,7 @@ mod fetch;
 mod plugin;
 mod repo;
 mod retain;
+mod verified;
 mod verify;
 
 pub use backend::OstreeBackend;

@@ -3,15 +3,17 @@
 use std::sync::Arc;
 
 use bootwright_core::{
-    capability::BackendCapabilities, context::BackendContext, inventory, registry::BackendPlugin,
+    capability::BackendCapabilities,
+    context::BackendContext,
+    fs_verity, inventory,
+    registry::{BackendPlugin, Verification},
 };
 
-use crate::backend::OstreeBackend;
+use crate::{backend::OstreeBackend, verified::library};
 
-/// What the backend can do.
+/// What the backend can do at best.
 pub(crate) const CAPABILITIES: BackendCapabilities = BackendCapabilities {
-    // libostree verifies reads only where it is built with composefs, which common packages of it are not.
-    verified_root: false,
+    verified_root: true,
     offline_seal: false,
     // The link has the slot in its name, and that depends on what is published.
     predictable_root_args: false,
@@ -23,9 +25,11 @@ inventory::submit! {
         name: "ostree",
         summary: "an OSTree repository, and a folder of hard links for each deployment",
         capabilities: CAPABILITIES,
+        // Common packages of libostree are built without composefs, and images seldom insist on it.
+        verification: Verification::OnRequest(library::check),
         detect: |context| Ok(exists(context)),
         open: |context| Ok(Arc::new(OstreeBackend::new(context))),
-        mkfs_args: |_, _| Vec::new(),
+        mkfs_args: fs_verity::mkfs_args,
         seal_offline: |_| Ok(()),
     }
 }

@@ -10,9 +10,11 @@ use bootwright_core::{
 use ostree_ext::{gio::Cancellable, ostree};
 
 use crate::{
+    catalogue::Catalogue,
     deploy::record::{self, Record},
     errors::LibraryContext as _,
     repo::Store,
+    verified::IMAGE,
 };
 
 /// Reads every object and compares it with its checksum; see `StorageBackend::verify`.
@@ -34,8 +36,25 @@ pub(crate) fn verify(context: &BackendContext) -> Result<VerifyReport> {
     let needed: BTreeSet<_> = users.iter().flat_map(|user| &user.objects).collect();
     let missing = needed.into_iter().filter(|object| !present.contains(*object));
     problems.extend(missing.map(|object| hurt(object, &users, "is missing")));
+    problems.extend(damaged_images(context)?);
     problems.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(VerifyReport { checked: present.len() as u64, problems })
+}
+
+/// Reads the images that early boot mounts: the kernel refuses to read what was changed.
+fn damaged_images(context: &BackendContext) -> Result<Vec<VerifyProblem>> {
+    let catalogue = Catalogue::open(context)?;
+    let records = record::all(context)?.into_iter().filter(|record| record.deployment.verified);
+    let problem = |record: Record| {
+        let path = format!("{}/{IMAGE}", catalogue.entry_of(&record.commit)?.folder);
+        let problem = match context.sysroot.read(&path) {
+            Ok(Some(_)) => return None,
+            Ok(None) => "is missing".to_owned(),
+            Err(error) => format!("is damaged: {error}"),
+        };
+        Some(VerifyProblem { path, problem, deployments: vec![record.id().clone()] })
+    };
+    Ok(records.filter_map(problem).collect())
 }
 
 /// An object, by the path of its file.

@@ -41,7 +41,8 @@ pub struct InstallOptions {
     /// Install also where the kernel cannot verify what it reads from the disk. Recorded, and shown by `status`.
     #[arg(long)]
     pub allow_missing_verity: bool,
-    /// Insist on reads that the kernel verifies, also with a storage backend that does without by nature: it is refused then.
+    /// Insist on reads that the kernel verifies, also with a storage backend that does without by default: where that backend, the host or the image cannot, the
+    /// install is refused.
     #[arg(long, conflicts_with = "allow_missing_verity")]
     pub require_verity: bool,
     /// Make a disk for any machine: do not register it with the firmware of this one.

@@ -39,7 +39,7 @@ async fn ask(
         tempfile::Builder::new().prefix("bootwright-").tempdir_in(&options.scratch).context_io(what)?;
     let summary = transport::inspect(&options.image, None).await?;
     context.image_policy().admit(&summary).await?;
-    let optional = options.allow_missing_verity || !plugin.capabilities.verified_root;
+    let optional = options.allow_missing_verity || !plugin.verifies_by_default();
     let context_of_store = BackendContext {
         sysroot: Root::open(folder.path(), Faults::none())?,
         running_root: None,

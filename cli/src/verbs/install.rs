@@ -140,9 +140,9 @@ fn incomplete(error: Error, target: &Path) -> Error {
     error.with_hint("remove the cause and install again, with --wipe for a disk")
 }
 
-/// What is demanded: verified reads wherever the backend has them, unless somebody said otherwise.
+/// What is demanded: verified reads where the backend has them by default, unless somebody said otherwise.
 fn verity(options: &InstallOptions, backend: &BackendPlugin) -> Verity {
-    let wanted = backend.capabilities.verified_root || options.require_verity;
+    let wanted = backend.verifies_by_default() || options.require_verity;
     if wanted && !options.allow_missing_verity { Verity::Required } else { Verity::Optional }
 }
 
@@ -159,8 +159,8 @@ impl<'a> Choice<'a> {
         let choice = Self { context, options, backend, loader, verity, image };
         if verity == Verity::Optional && !options.allow_missing_verity {
             choice.say(format!(
-                "the storage backend {} cannot make the kernel verify what it reads: the system is installed without; \
-                 --require-verity refuses that",
+                "the storage backend {} does not make the kernel verify what it reads, unless --require-verity says so and host \
+                 and image can: the system is installed without",
                 backend.name
             ));
         }

@@ -34,7 +34,7 @@ pub fn open(context: &Context<'_>, access: Access) -> Result<Option<System>> {
     let boot_context = boot_context(&machine);
     let Some(backend) = backend_of(&backend_context, record.as_ref())? else { return Ok(None) };
     let Some(loader) = bootloader_of(&boot_context, record.as_ref())? else { return Ok(None) };
-    if record.is_none() && !backend.capabilities.verified_root {
+    if record.is_none() && !backend.verifies_by_default() {
         // Nobody demanded of this system what its backend cannot do.
         backend_context.verity = Verity::Optional;
     }

@@ -10,7 +10,7 @@ use super::{
     entry::IMAGE_TIME,
     layer::{Layer, LayerSink},
     oci::kernel_version_in,
-    packages::{SUITE, mmdebstrap},
+    packages::{Packages, SUITE, mmdebstrap},
     writer::oci_architecture,
 };
 const ESSENTIAL_HOOK: &str = include_str!("scripts/essential.sh");
@@ -40,7 +40,7 @@ const EXCLUDED: [&str; 18] = [
 
 /// The packages of the base system. The cloud kernel has all that the tests need (file-backed EROFS,
 /// fs-verity, overlayfs, virtio, vfat) at a tenth of the generic one's size.
-pub(super) fn default_packages() -> Vec<String> {
+pub(super) fn default_packages() -> Packages {
     let kernel = format!("linux-image-cloud-{}", oci_architecture());
     let names = "dracut e2fsprogs efibootmgr kmod login mount ostree ostree-boot systemd systemd-boot-efi systemd-boot-tools \
                  systemd-sysv udev util-linux zstd";
@@ -50,7 +50,7 @@ pub(super) fn default_packages() -> Vec<String> {
         _ => &[],
     };
     let names = names.split_whitespace().chain(grub.iter().copied());
-    names.map(str::to_owned).chain([kernel]).collect()
+    Packages { names: names.map(str::to_owned).chain([kernel]).collect(), newer: Vec::new() }
 }
 
 /// The base system in the cache.
@@ -64,15 +64,16 @@ pub(super) struct Base {
 }
 
 /// Composes the base system from `packages`, or takes it from the cache.
-pub(super) fn base(packages: &[String], cache: &Cache) -> Result<Base> {
+pub(super) fn base(packages: &Packages, cache: &Cache) -> Result<Base> {
     let key = EXCLUDED.iter().fold(Key::default(), Key::add);
-    let key = packages.iter().fold(key.add("packages"), Key::add);
+    let key = packages.names.iter().fold(key.add("packages"), Key::add);
+    let key = packages.newer.iter().fold(key, |key, name| key.add("newer").add(name));
     let key = key.add(SUITE).add(oci_architecture()).add(ESSENTIAL_HOOK).add(CUSTOMIZE_HOOK).short();
     let complete = |base: &Base| cache.blobs().holds(&base.layer.blob);
     cache.remembered(&format!("base-{key}"), complete, || build(packages, &key, cache))
 }
 
-fn build(packages: &[String], key: &str, cache: &Cache) -> Result<Base> {
+fn build(packages: &Packages, key: &str, cache: &Cache) -> Result<Base> {
     let folder = tempfile::Builder::new().prefix(".base-").tempdir_in(cache.dir())?;
     let tar = folder.path().join("base.tar");
     install(packages, &tar, cache)?;
@@ -81,12 +82,12 @@ fn build(packages: &[String], key: &str, cache: &Cache) -> Result<Base> {
     Ok(Base { key: key.to_owned(), layer, kernel })
 }
 
-fn install(packages: &[String], tar: &Path, cache: &Cache) -> Result<()> {
+fn install(packages: &Packages, tar: &Path, cache: &Cache) -> Result<()> {
     let mut options = vec!["--variant=essential".to_owned(), "--format=tar".to_owned()];
     options.extend(EXCLUDED.iter().map(|path| format!("--dpkgopt=path-exclude={path}")));
     options.push(format!("--essential-hook={ESSENTIAL_HOOK}"));
     options.push(format!("--customize-hook={CUSTOMIZE_HOOK}"));
-    cache.say(&format!("installing Debian {SUITE} with {} packages", packages.len()));
+    cache.say(&format!("installing Debian {SUITE} with {} packages", packages.names.len()));
     mmdebstrap(&options, packages, tar, cache)
 }
 

@@ -12,6 +12,7 @@ use super::{
     initramfs::{Inputs, initramfs},
     layer::write_layer,
     oci::OciImage,
+    packages::Packages,
     writer::{OciLayoutWriter, layout_path},
 };
 
@@ -59,7 +60,7 @@ pub struct Recipe {
     /// Tag inside the layout, and the version label.
     pub version: String,
     /// Debian packages of the base system.
-    pub packages: Vec<String>,
+    pub packages: Packages,
     /// Files on top of it.
     pub top: Vec<TopFile>,
     /// dracut modules besides the usual ones of a systemd initramfs.
@@ -202,7 +203,14 @@ fn recipe_key(recipe: &Recipe) -> Result<String> {
     key = key.add(include_str!("scripts/customize.sh")).add(include_str!("scripts/initramfs.sh"));
     key = key.add(include_str!("base.rs")).add(include_str!("initramfs.rs")).add(include_str!("compose.rs"));
     key = key.add(&recipe.version).add(&recipe.root_filesystem);
-    for list in [&recipe.packages, &recipe.dracut_modules, &recipe.dracut_drivers, &recipe.kernel_arguments] {
+    let packages = &recipe.packages;
+    for list in [
+        &packages.names,
+        &packages.newer,
+        &recipe.dracut_modules,
+        &recipe.dracut_drivers,
+        &recipe.kernel_arguments,
+    ] {
         key = list.iter().fold(key.add("list"), Key::add);
     }
     for file in &recipe.top {

@@ -32,5 +32,5 @@ pub use derive::{Edits, derive};
 pub use entry::{Content, Entry, EntryKind, IMAGE_TIME};
 pub use layer::{Layer, LayerSink, write_layer, write_tar};
 pub use oci::OciImage;
-pub use packages::unpacked;
+pub use packages::{Packages, unpacked};
 pub use writer::OciLayoutWriter;

@@ -17,6 +17,19 @@ use crate::{host, packages::apt};
 
 /// The release of all images.
 pub(super) const SUITE: &str = "trixie";
+/// The release after it, for what Debian builds in a way that a test needs from there on only.
+const NEXT_SUITE: &str = "forky";
+/// Lets apt take from the next release what is pinned, and nothing else if this release has it too.
+const PREFERENCES: &str = include_str!("scripts/preferences.sh");
+
+/// Packages of an image.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Packages {
+    /// What is installed, with all that it depends on.
+    pub names: Vec<String>,
+    /// Those that are taken from Debian's next release, dependencies too where this release's do not do.
+    pub newer: Vec<String>,
+}
 
 /// Unpacks packages with what they depend on, without setting them up: most programs run there with `chroot`, and files of packages that no
 /// image has can be taken. Returns the folder, which is kept in the cache.
@@ -36,15 +49,16 @@ pub fn unpacked(packages: &[&str], cache: &Cache) -> Result<PathBuf> {
     // The links from `/lib` to `/usr/lib` and so on are in that package.
     let packages: Vec<_> = packages.iter().copied().chain(["base-files"]).collect();
     cache.say(&format!("unpacking {}", packages.join(", ")));
+    let packages = Packages { names: packages.into_iter().map(str::to_owned).collect(), newer: Vec::new() };
     mmdebstrap(&["--variant=extract".to_owned(), "--format=directory".to_owned()], &packages, &tree, cache)?;
     std::fs::rename(&tree, &folder)?;
     Ok(folder)
 }
 
 /// Runs mmdebstrap into `target`, passing its messages on as progress.
-pub(super) fn mmdebstrap<S: AsRef<str>>(
+pub(super) fn mmdebstrap(
     options: &[String],
-    packages: &[S],
+    packages: &Packages,
     target: &Path,
     cache: &Cache,
 ) -> Result<()> {
@@ -55,8 +69,18 @@ pub(super) fn mmdebstrap<S: AsRef<str>>(
     command.arg("--aptopt=Apt::Install-Recommends \"false\"");
     command.arg(format!("--architectures={}", oci_architecture()));
     command.args(apt::archive_keys(SUITE).iter().map(|key| format!("--keyring={}", key.display())));
-    let packages: Vec<&str> = packages.iter().map(AsRef::as_ref).collect();
-    command.arg(format!("--include={}", packages.join(","))).arg(SUITE).arg(target).args(sources()?);
+    command.arg(format!("--include={}", packages.names.join(",")));
+    let mut sources = sources()?;
+    if !packages.newer.is_empty() {
+        // A release that is being made says when its lists are too old, and a mirror may be behind.
+        sources.push(format!("deb [check-valid-until=no] {} {NEXT_SUITE} main", apt::debian_mirror()?));
+        let pinned = packages.newer.join(" ");
+        command.arg(format!(
+            "--setup-hook={}",
+            PREFERENCES.replace("@packages@", &pinned).replace("@suite@", NEXT_SUITE)
+        ));
+    }
+    command.arg(SUITE).arg(target).args(sources);
     watch(&mut command, cache)
 }
 

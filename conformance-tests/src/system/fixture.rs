@@ -39,6 +39,8 @@ pub struct BackendFixture {
     pub dracut_modules: &'static [&'static str],
     /// Packages of the distribution, besides those of every test image.
     pub packages: &'static [&'static str],
+    /// Those of all packages that come from the distribution's next release.
+    pub newer_packages: &'static [&'static str],
     /// Whether a UKI is sealed to its root (otherwise the root arguments come beside it).
     pub sealed_ukis: bool,
 }
@@ -46,40 +48,62 @@ pub struct BackendFixture {
 const READ_ONLY_ROOT: &str = "/usr/lib/systemd/system/systemd-growfs-root.service.d/50-read-only-root.conf";
 const READ_ONLY_ROOT_TEXT: &str = include_str!("../../../backends/composefs/systemd/50-read-only-root.conf");
 
-static FIXTURES: [BackendFixture; 2] = [
-    BackendFixture {
-        backend: "composefs",
-        early_program: Some(EarlyProgram {
-            package: "bootwright-composefs-root",
-            to: "/usr/lib/bootwright/bootwright-composefs-root",
-        }),
-        folders: &[Placed {
-            from: "backends/composefs/initramfs/dracut/50bootwright-composefs",
-            to: "/usr/lib/dracut/modules.d/50bootwright-composefs",
-        }],
-        files: &[(READ_ONLY_ROOT, READ_ONLY_ROOT_TEXT)],
-        links: &[],
-        dracut_modules: &["bootwright-composefs"],
-        packages: &[],
-        sealed_ukis: true,
-    },
-    BackendFixture {
-        backend: "ostree",
-        early_program: None,
-        folders: &[Placed {
-            from: "backends/ostree/initramfs/dracut/50bootwright-ostree",
-            to: "/usr/lib/dracut/modules.d/50bootwright-ostree",
-        }],
-        files: &[
-            ("/usr/lib/ostree/prepare-root.conf", "[sysroot]\nreadonly = true\n"),
-            (READ_ONLY_ROOT, READ_ONLY_ROOT_TEXT),
-        ],
-        links: &[("/ostree", "sysroot/ostree")],
-        dracut_modules: &["ostree", "bootwright-ostree"],
-        packages: &[],
-        sealed_ukis: false,
-    },
-];
+static FIXTURES: [BackendFixture; 2] = [COMPOSEFS, OSTREE];
+
+const COMPOSEFS: BackendFixture = BackendFixture {
+    backend: "composefs",
+    early_program: Some(EarlyProgram {
+        package: "bootwright-composefs-root",
+        to: "/usr/lib/bootwright/bootwright-composefs-root",
+    }),
+    folders: &[Placed {
+        from: "backends/composefs/initramfs/dracut/50bootwright-composefs",
+        to: "/usr/lib/dracut/modules.d/50bootwright-composefs",
+    }],
+    files: &[(READ_ONLY_ROOT, READ_ONLY_ROOT_TEXT)],
+    links: &[],
+    dracut_modules: &["bootwright-composefs"],
+    packages: &[],
+    newer_packages: &[],
+    sealed_ukis: true,
+};
+
+const PREPARE_ROOT: &str = "/usr/lib/ostree/prepare-root.conf";
+
+const OSTREE: BackendFixture = BackendFixture {
+    backend: "ostree",
+    early_program: None,
+    folders: &[Placed {
+        from: "backends/ostree/initramfs/dracut/50bootwright-ostree",
+        to: "/usr/lib/dracut/modules.d/50bootwright-ostree",
+    }],
+    files: &[(PREPARE_ROOT, "[sysroot]\nreadonly = true\n"), (READ_ONLY_ROOT, READ_ONLY_ROOT_TEXT)],
+    links: &[("/ostree", "sysroot/ostree")],
+    dracut_modules: &["ostree", "bootwright-ostree"],
+    packages: &[],
+    newer_packages: &[],
+    sealed_ukis: false,
+};
+
+/// The `ostree` backend where the kernel verifies what is read: Debian builds libostree with composefs from its next release on.
+pub static OSTREE_VERIFIED: BackendFixture = BackendFixture {
+    files: &[
+        (PREPARE_ROOT, "[sysroot]\nreadonly = true\n[composefs]\nenabled = verity\n"),
+        (READ_ONLY_ROOT, READ_ONLY_ROOT_TEXT),
+    ],
+    packages: INSTALLER.packages,
+    newer_packages: INSTALLER.newer_packages,
+    ..OSTREE
+};
+
+/// What [`OSTREE_VERIFIED`] is installed from: libostree of the program that installs makes what early boot verifies.
+pub static OSTREE_INSTALLER: BackendFixture = INSTALLER;
+
+const INSTALLER: BackendFixture = BackendFixture {
+    packages: &["dosfstools", "fdisk"],
+    newer_packages: &["ostree", "ostree-boot", "libostree-1-1"],
+    ..COMPOSEFS
+};
 
 bootwright_core::inventory::collect!(BackendFixture);
 

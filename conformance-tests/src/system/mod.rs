@@ -16,7 +16,7 @@ use crate::{
 mod fixture;
 
 use fixture::workspace;
-pub use fixture::{BackendFixture, EarlyProgram, Placed, fixture};
+pub use fixture::{BackendFixture, EarlyProgram, OSTREE_INSTALLER, OSTREE_VERIFIED, Placed, fixture};
 
 /// The backend of images that nobody chose one for.
 const USUAL_BACKEND: &str = "composefs";
@@ -113,9 +113,15 @@ impl Systems {
     ///
     /// # Errors
     /// When images for it cannot be made here.
-    pub fn for_backend(mut self, backend: &str) -> Result<Self> {
-        self.backend = fixture(backend)?;
-        Ok(self)
+    pub fn for_backend(self, backend: &str) -> Result<Self> {
+        Ok(self.for_fixture(fixture(backend)?))
+    }
+
+    /// The same, for a backend with these needs.
+    #[must_use]
+    pub fn for_fixture(mut self, needs: &'static BackendFixture) -> Self {
+        self.backend = needs;
+        self
     }
 
     /// The programs.
@@ -193,7 +199,8 @@ impl Systems {
     /// What the backend needs in early boot.
     fn early_boot(&self, mut recipe: Recipe) -> Result<Recipe> {
         let needs = self.backend;
-        recipe.packages.extend(needs.packages.iter().map(|&package| package.to_owned()));
+        recipe.packages.names.extend(needs.packages.iter().map(|&package| package.to_owned()));
+        recipe.packages.newer.extend(needs.newer_packages.iter().map(|&package| package.to_owned()));
         if let Some(program) = needs.early_program {
             let built = build_program(program.package, program.package, PROFILE)?;
             recipe = recipe.host_file(program.to, built, 0o755);

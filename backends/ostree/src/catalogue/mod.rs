@@ -71,6 +71,11 @@ impl<'a> Catalogue<'a> {
         self.sysroot.deployments().iter().map(|found| Entry::of(&self.sysroot, found)).collect()
     }
 
+    /// The entry of this commit.
+    pub fn entry_of(&self, commit: &str) -> Option<Entry> {
+        self.entries().into_iter().find(|entry| entry.commit == commit)
+    }
+
     /// The slot that libostree believes in; `None` before the first list.
     pub fn slot(&self) -> Result<Option<u8>> {
         slot(self.context)

@@ -9,6 +9,8 @@ use bootwright_core::{
     model::{DeploymentId, KernelCmdline},
 };
 
+use ostree_ext::glib::{FromVariant, Variant, VariantDict, VariantTy};
+
 use super::record;
 use crate::catalogue::Link;
 
@@ -50,9 +52,29 @@ pub(crate) fn linked(context: &BackendContext, link: &Link) -> Option<String> {
     commit_of(target.file_name()?.to_str()?)
 }
 
+/// What early boot told of what it mounted: a dictionary (`a{sv}`), empty if libostree is old (`OTCORE_RUN_BOOTED` in its
+/// src/libotcore/otcore.h).
+const EARLY_BOOT: &str = "run/ostree-booted";
+
+fn told<T: FromVariant>(running_root: &Root, key: &str) -> Option<T> {
+    let bytes = running_root.read(EARLY_BOOT).ok()??;
+    let told = Variant::from_data_with_type(bytes, VariantTy::VARDICT);
+    VariantDict::new(Some(&told.normal_form())).lookup(key).ok()?
+}
+
+/// Device and inode of the folder that was mounted as root, which is not that folder if the kernel verifies it.
+fn mounted(running_root: &Root) -> Option<(u64, u64)> {
+    told(running_root, "backing-root-device-inode").or_else(|| identity(running_root))
+}
+
+/// Whether the kernel verifies the files of what runs.
+pub(crate) fn verifies(context: &BackendContext) -> bool {
+    context.running_root.as_ref().and_then(|root| told(root, "composefs.verity")).unwrap_or(false)
+}
+
 /// The commit whose folder is the running root.
 fn running(context: &BackendContext) -> Result<Option<String>> {
-    let Some(root) = context.running_root.as_ref().and_then(identity) else { return Ok(None) };
+    let Some(root) = context.running_root.as_ref().and_then(mounted) else { return Ok(None) };
     let sysroot = &context.sysroot;
     for stateroot in sysroot.list("ostree/deploy")? {
         let parent = format!("ostree/deploy/{stateroot}/deploy");

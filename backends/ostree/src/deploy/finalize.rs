@@ -23,6 +23,7 @@ use crate::catalogue::{
     unpublished::{self, Note},
 };
 use crate::errors::LibraryContext as _;
+use crate::verified::IMAGE;
 
 /// Puts a deployment and its `/etc` in place; see `StorageBackend::finalize`.
 ///
@@ -116,6 +117,12 @@ fn check_out(
         )
         .or_kind(ErrorKind::Io, what)?;
     let folder = sysroot.deployment_dirpath(&deployed);
+    if record.deployment.verified && !context.sysroot.exists(&format!("{folder}/{IMAGE}")) {
+        return Err(Error::unsupported(format!(
+            "libostree made no image for the kernel to verify ({folder}/{IMAGE})"
+        ))
+        .with_hint("upgrade by an image whose libostree is built with composefs"));
+    }
     set_mutable(context, sysroot, &deployed, true)?;
     let report = match source {
         None => etc::fresh(context, &folder)?,

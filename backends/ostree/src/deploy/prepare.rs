@@ -11,16 +11,18 @@ use bootwright_core::{
 use ostree_ext::{gio::Cancellable, ostree};
 
 use super::{
+    booted,
     files::CommitFiles,
     kernel,
     record::{self, Record},
     var,
 };
 use crate::{
-    catalogue::{Catalogue, Entry, Link},
+    catalogue::{Catalogue, Link},
     errors::LibraryContext as _,
     fetch,
     repo::Store,
+    verified::{early_boot, store},
 };
 
 /// The ref that keeps a deployment's commit.
@@ -40,6 +42,8 @@ pub(crate) fn prepare(context: &BackendContext, spec: &DeploySpec) -> Result<Dep
     let commit = image_commit(&repo, spec)?;
     let files = CommitFiles::open(context, &repo, &commit)?;
     check_folders(&files)?;
+    let verified = store::is_verified(&repo);
+    early_boot::check(&files, verified)?;
     let found = image_kernel::find(&files)?;
     let id = DeploymentId::new(commit.clone())?;
     refuse_other_stateroot(context, &id, spec)?;
@@ -52,7 +56,7 @@ pub(crate) fn prepare(context: &BackendContext, spec: &DeploySpec) -> Result<Dep
     var::ensure(context, &spec.stateroot)?;
     name(context, &repo, &id, &deployed)?;
     let record = Record {
-        deployment: describe(id, spec),
+        deployment: Deployment { verified, ..describe(id, spec) },
         merge_from: spec.merge_from.clone(),
         commit: deployed,
         kernel: found.artifacts,
@@ -120,12 +124,8 @@ fn describe(id: DeploymentId, spec: &DeploySpec) -> Deployment {
 
 /// A record's deployment, finalised if it is in the catalogue.
 fn with_state(catalogue: &Catalogue<'_>, record: Record) -> Deployment {
-    let finalized = entry(catalogue, &record).is_some();
+    let finalized = catalogue.entry_of(&record.commit).is_some();
     Deployment { finalized, ..record.deployment }
-}
-
-fn entry(catalogue: &Catalogue<'_>, record: &Record) -> Option<Entry> {
-    catalogue.entries().into_iter().find(|entry| entry.commit == record.commit)
 }
 
 /// Every deployment of ours.
@@ -135,7 +135,13 @@ pub(crate) fn deployments(context: &BackendContext) -> Result<Vec<Deployment>> {
         return Ok(Vec::new());
     }
     let catalogue = Catalogue::open(context)?;
-    Ok(records.into_iter().map(|record| with_state(&catalogue, record)).collect())
+    let mut all: Vec<_> = records.into_iter().map(|record| with_state(&catalogue, record)).collect();
+    if let Some(running) = booted::now(context)? {
+        // An initramfs may have had other orders than the tree that it came with.
+        let started = all.iter_mut().filter(|deployment| deployment.id == running.id);
+        started.for_each(|deployment| deployment.verified &= booted::verifies(context));
+    }
+    Ok(all)
 }
 
 /// Kernel and root arguments of a deployment. Of one that is not finalised, the root arguments are those that its finalisation will give it, if
@@ -143,7 +149,7 @@ pub(crate) fn deployments(context: &BackendContext) -> Result<Vec<Deployment>> {
 pub(crate) fn boot_artifacts(context: &BackendContext, id: &DeploymentId) -> Result<BootArtifacts> {
     let record = record::get(context, id)?;
     let catalogue = Catalogue::open(context)?;
-    let link = match entry(&catalogue, &record).map(|entry| entry.link) {
+    let link = match catalogue.entry_of(&record.commit).map(|entry| entry.link) {
         Some(Some(link)) => link,
         Some(None) => {
             return Err(Error::integrity(format!("libostree's entry of {id} does not say how it boots")));

@@ -13,4 +13,5 @@ mod retain;
 mod store;
 mod support;
 mod unified;
+mod verified;
 mod verify;

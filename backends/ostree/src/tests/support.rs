@@ -29,11 +29,16 @@ pub struct Host {
 pub type Files = Vec<(String, Vec<u8>)>;
 
 impl Host {
-    /// A sysroot with an empty store.
-    pub async fn initialized() -> Self {
+    /// A sysroot with nothing in it.
+    pub fn blank() -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("sysroot")).unwrap();
-        let host = Self { folder };
+        Self { folder }
+    }
+
+    /// A sysroot with an empty store.
+    pub async fn initialized() -> Self {
+        let host = Self::blank();
         host.backend().initialize().await.unwrap();
         host
     }

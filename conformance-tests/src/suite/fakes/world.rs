@@ -11,7 +11,7 @@ use bootwright_core::{
     fake::{FakeCheckpoint, FakeFlaw, FakeImage, FakeMachine},
     fs::{Fault, Faults},
     model::{DeploymentId, ImageReference, Stateroot},
-    registry::{BackendPlugin, Verity},
+    registry::{BackendPlugin, Verification, Verity},
     wrap,
 };
 
@@ -103,6 +103,7 @@ impl FakeWorld {
             name: "fake",
             summary: "in memory",
             capabilities: self.backend,
+            verification: Verification::ByDefault,
             detect: |_| Ok(false),
             open: |_| Err(Error::internal("a fake is opened by its machine")),
             mkfs_args: |_, _| Vec::new(),

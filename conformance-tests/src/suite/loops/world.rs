@@ -102,7 +102,7 @@ impl ImageLookup for Layouts {
 /// Verified reads where this kernel has them.
 fn verity(plugin: &BackendPlugin) -> Verity {
     let kernel = std::path::Path::new("/sys/fs/ext4/features/verity").exists();
-    if kernel && plugin.capabilities.verified_root { Verity::Required } else { Verity::Optional }
+    if kernel && plugin.verifies_by_default() { Verity::Required } else { Verity::Optional }
 }
 
 impl LoopWorld {
@@ -326,7 +326,7 @@ impl World for LoopWorld {
     }
 
     fn demand(&self, demand: &Demand) -> Result<(), Missing> {
-        let (backend, loader) = (self.backend.capabilities, self.loader_can);
+        let (backend, loader) = (self.backend.capabilities_here(), self.loader_can);
         demand.check(&Offer { cell: &self.cell, backend, loader, properties: PROPERTIES })
     }
 

@@ -279,7 +279,7 @@ impl World for VmWorld {
 
     fn demand(&self, demand: &Demand) -> Result<(), Missing> {
         let unknown = |error: bootwright_core::Error| Missing(error.to_string());
-        let backend = registry::backend(&self.cell.backend).map_err(unknown)?.capabilities;
+        let backend = registry::backend(&self.cell.backend).map_err(unknown)?.capabilities_here();
         let loader = self.loader().map_err(unknown)?;
         demand.check(&Offer { cell: &self.cell, backend, loader, properties: PROPERTIES })
     }

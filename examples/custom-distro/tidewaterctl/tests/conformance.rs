@@ -30,6 +30,7 @@ inventory::submit! {
         links: &[],
         dracut_modules: &["tide-squashfs"],
         packages: &["squashfs-tools"],
+        newer_packages: &[],
         sealed_ukis: false,
     }
 }

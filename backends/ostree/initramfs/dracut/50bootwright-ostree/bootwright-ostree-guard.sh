@@ -3,7 +3,8 @@
 # root to /sysroot inside of it; where it did not run, or failed, /sysroot still is the physical root itself.
 
 refuse() {
-    echo "bootwright: $1: rebooting, so that the boot loader can fall back" >/dev/kmsg
+    # Priority "alert" of facility "daemon": printed even with `quiet`.
+    echo "<25>bootwright: $1: rebooting, so that the boot loader can fall back" >/dev/kmsg
     # Somebody at the console should be able to read it.
     sleep 5
     exit 1
@@ -18,6 +19,12 @@ for argument in $cmdline; do
     ostree=/ostree/boot.[01]/*/*/*)
         [ -n "$found" ] && refuse "the kernel command line names two OSTree deployments"
         found=$argument
+        ;;
+    ostree.prepare-root.composefs=signed) ;;
+    ostree.prepare-root.composefs=*)
+        # The command line may be anybody's; the orders are the image's, and signed where the initramfs is.
+        grep -Eqs '^enabled *= *(verity|signed)' /usr/lib/ostree/prepare-root.conf /etc/ostree/prepare-root.conf &&
+            refuse "$argument would do without the verification that the image insists on"
         ;;
     ostree=*) refuse "$argument does not name an OSTree deployment" ;;
     esac

@@ -17,13 +17,13 @@ depends() {
 # called by dracut
 installkernel() {
     # Not what the build host happens to need.
-    hostonly='' instmods ext4 btrfs xfs overlay
+    hostonly='' instmods ext4 btrfs xfs overlay erofs loop
 }
 
 # called by dracut
 install() {
     local unit
-    inst_multiple mount sh
+    inst_multiple mount sh grep
     # libostree's programs look for it here; its module leaves it out in some versions.
     inst_multiple -o /usr/lib/ostree/prepare-root.conf /etc/ostree/prepare-root.conf
 

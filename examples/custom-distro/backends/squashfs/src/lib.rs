@@ -16,7 +16,11 @@ mod squash;
 
 use std::sync::Arc;
 
-use bootwright_core::{capability::BackendCapabilities, inventory, registry::BackendPlugin};
+use bootwright_core::{
+    capability::BackendCapabilities,
+    inventory,
+    registry::{BackendPlugin, Verification},
+};
 
 pub use backend::SquashfsBackend;
 
@@ -34,6 +38,7 @@ inventory::submit! {
         name: "squashfs",
         summary: "one squashfs image in a file for each deployment, mounted through a loop device",
         capabilities: CAPABILITIES,
+        verification: Verification::ByDefault,
         detect: |context| Ok(context.sysroot.exists(TOP)),
         open: |context| Ok(Arc::new(SquashfsBackend::new(context))),
         mkfs_args: |_, _| Vec::new(),
