@@ -58,6 +58,8 @@ pub(crate) fn retain(context: &BackendContext, keep: &BTreeSet<DeploymentId>) ->
     let repo = Store::new(context.sysroot.clone()).open()?;
     drop_refs(context, &repo, &kept)?;
     if links_are_free(context, &catalogue, running.map(|running| running.slot))? {
+        let listed = catalogue.entries();
+        booted::unprotect(context, |folder| listed.iter().all(|entry| entry.folder != folder.path))?;
         context.sysroot.faults().before("remove folders of deployments that are gone")?;
         let what = || "remove folders of deployments that are gone".to_owned();
         catalogue.sysroot.prepare_cleanup(Cancellable::NONE).or_kind(ErrorKind::Io, what)?;

@@ -40,6 +40,8 @@ pub enum Property {
     AnyLayers,
     /// [`super::World::lose_variables`].
     LostVariables,
+    /// [`super::World::set_immutable`].
+    ImmutableFiles,
 }
 
 impl Property {
@@ -60,6 +62,7 @@ impl Property {
             Self::DamagedLayers => "images with a damaged layer",
             Self::AnyLayers => "images with layers of any bytes",
             Self::LostVariables => "a firmware that loses its variables",
+            Self::ImmutableFiles => "files that nobody may change",
         }
     }
 }

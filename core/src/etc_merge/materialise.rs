@@ -31,7 +31,7 @@ pub struct Materialised {
 
 /// Writes `tree` into the folder `target`, which exists and is empty; its own mode, owner and attributes are set last.
 ///
-/// Files get content, owner, mode, extended attributes and, if known, time. Whoever may not set an owner or an attribute gets an
+/// Files get content, owner, mode, extended attributes, protection and, if known, time. Whoever may not set an owner or an attribute gets an
 /// error, not a lesser file; only a `SELinux` label that the file system or policy refuses is passed over. Sockets are left out, and so are
 /// live files that are gone by now.
 ///
@@ -191,7 +191,7 @@ enum Applies {
     ToLink,
 }
 
-/// Owner before mode and attributes: a change of owner clears setuid, setgid and file capabilities (chown(2)).
+/// Owner before mode and attributes: a change of owner clears setuid, setgid and file capabilities (chown(2)). Protection comes last.
 fn apply(dir: &OwnedFd, name: &OsStr, metadata: &Metadata, applies: Applies) -> std::io::Result<()> {
     let owner = Some(Uid::from_raw(metadata.uid));
     chownat(dir, name, owner, Some(Gid::from_raw(metadata.gid)), AtFlags::SYMLINK_NOFOLLOW)?;
@@ -199,10 +199,12 @@ fn apply(dir: &OwnedFd, name: &OsStr, metadata: &Metadata, applies: Applies) -> 
         chmodat(dir, name, Mode::from_raw_mode(metadata.mode & 0o7777), AtFlags::empty())?;
     }
     xattr::write(dir, name, &metadata.xattrs)?;
-    let Some((tv_sec, nanoseconds)) = metadata.mtime else { return Ok(()) };
-    let times = Timestamps {
-        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
-        last_modification: Timespec { tv_sec, tv_nsec: nanoseconds.into() },
-    };
-    Ok(utimensat(dir, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+    if let Some((tv_sec, nanoseconds)) = metadata.mtime {
+        let times = Timestamps {
+            last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+            last_modification: Timespec { tv_sec, tv_nsec: nanoseconds.into() },
+        };
+        utimensat(dir, name, &times, AtFlags::SYMLINK_NOFOLLOW)?;
+    }
+    Ok(metadata.protection.write(dir, name)?)
 }

@@ -18,7 +18,7 @@ use rustix::{
 use super::{Content, EtcTree, FileContent, Metadata, Node, NodeKind, Special, xattr};
 use crate::{
     error::{Error, IoContext, Result},
-    fs::Root,
+    fs::{Protection, Root},
     tree::Reader,
 };
 
@@ -85,9 +85,9 @@ impl Scan<'_> {
         let what = || self.what("read", path);
         let stat = none_if_gone(statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)).context_io(what)?;
         let Some(stat) = stat else { return Ok(None) };
-        let found = self
-            .kind(&stat, dir, name, path)
-            .and_then(|kind| Ok(Node { kind, metadata: metadata(&stat, dir, name).context_io(what)? }));
+        let found = self.kind(&stat, dir, name, path).and_then(|kind| {
+            Ok(Node { kind, metadata: with_protection(&stat, dir, name).context_io(what)? })
+        });
         match found {
             Ok(node) => Ok(Some(node)),
             Err(error) if error.kind() == crate::ErrorKind::NotFound => Ok(None),
@@ -147,6 +147,11 @@ fn names(dir: &OwnedFd) -> Result<Vec<OsString>, Errno> {
     Ok(names)
 }
 
+/// The folder that is scanned is not asked for its own: it has to be put in place, and to go.
+fn with_protection(stat: &Stat, dir: &OwnedFd, name: &OsStr) -> std::io::Result<Metadata> {
+    Ok(Metadata { protection: Protection::read(dir, name)?, ..metadata(stat, dir, name)? })
+}
+
 fn metadata(stat: &Stat, dir: &OwnedFd, name: &OsStr) -> std::io::Result<Metadata> {
     Ok(Metadata {
         mode: stat.st_mode & 0o7777,
@@ -154,6 +159,7 @@ fn metadata(stat: &Stat, dir: &OwnedFd, name: &OsStr) -> std::io::Result<Metadat
         gid: stat.st_gid,
         xattrs: xattr::read(dir, name)?,
         // `st_mtime_nsec` is below a thousand million.
+        protection: Protection::default(),
         mtime: Some((stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or_default())),
     })
 }

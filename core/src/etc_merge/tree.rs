@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     error::{Error, IoContext, Result},
-    fs::hash_into,
+    fs::{Protection, hash_into},
     model::Digest,
     tree::Reader,
 };
@@ -36,6 +36,8 @@ pub struct Metadata {
     pub gid: u32,
     /// Extended attributes.
     pub xattrs: Xattrs,
+    /// Whether nobody may change it. No image has that; whoever sets it made a change.
+    pub protection: Protection,
     /// Time of the last change of the content, in seconds and nanoseconds since 1970. Never compared; kept if known.
     pub mtime: Option<(i64, u32)>,
 }
@@ -47,7 +49,7 @@ impl Metadata {
     }
 
     fn same_as(&self, other: &Self, compare_mode: bool) -> bool {
-        (self.uid, self.gid) == (other.uid, other.gid)
+        (self.uid, self.gid, self.protection) == (other.uid, other.gid, other.protection)
             && (!compare_mode || self.mode & 0o7777 == other.mode & 0o7777)
             && self.set_by_people().eq(other.set_by_people())
     }

@@ -4,7 +4,9 @@
 
 mod faults;
 mod json;
+mod protection;
 mod root;
 
 pub use faults::{Fault, Faults};
+pub use protection::Protection;
 pub use root::{ReplaceStyle, Root, TEMPORARY_PREFIX, hash_into};

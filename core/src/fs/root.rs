@@ -1,6 +1,7 @@
 //! [`Root`]: a folder that may be changed, durably and atomically, with every change counted.
 
 use std::{
+    ffi::OsStr,
     io::{Read, Write},
     os::fd::{AsFd, AsRawFd, OwnedFd},
     path::{Path, PathBuf},
@@ -13,7 +14,7 @@ use cap_std::{
 };
 use sha2::{Digest as _, Sha256};
 
-use super::Faults;
+use super::{Faults, protection};
 use crate::{
     error::{Error, IoContext, Result},
     model::Digest,
@@ -367,7 +368,17 @@ impl Root {
         self.sync_folder(path.rsplit_once('/').map_or(".", |(folder, _)| folder))
     }
 
-    /// Removes a folder with all that is in it; it is no error if there is none. Returns whether there was one.
+    /// Lets anybody change and remove what is in a folder; it is no error if there is none. See [`Protection`](super::Protection).
+    pub fn lift_protection(&self, path: &str) -> Result<()> {
+        let what = || format!("lift the protection of what is in {}", self.show(path));
+        if self.dir.symlink_metadata(path).is_err() {
+            return Ok(());
+        }
+        self.faults.before(&what())?;
+        protection::lift(&self.dir, OsStr::new(path)).map(drop).context_io(what)
+    }
+
+    /// Removes a folder with all that is in it, protected files too; it is no error if there is none. Returns whether there was one.
     pub fn remove_dir_all(&self, path: &str) -> Result<bool> {
         if self.dir.symlink_metadata(path).is_err() {
             return Ok(false);
@@ -377,7 +388,13 @@ impl Root {
             return self.remove_tree_on_fat(path).map(|()| true);
         }
         let what = || format!("remove folder {}", self.show(path));
-        Ok(none_if_missing(self.again(|| self.dir.remove_dir_all(path)), what)?.is_some())
+        let mut removed = self.again(|| self.dir.remove_dir_all(path));
+        if removed.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
+            && protection::lift(&self.dir, OsStr::new(path)).context_io(what)?
+        {
+            removed = self.again(|| self.dir.remove_dir_all(path));
+        }
+        Ok(none_if_missing(removed, what)?.is_some())
     }
 
     /// Each file and folder as [`Root::remove_file`] does it.

@@ -14,6 +14,7 @@ use super::{Entry, Kind, LayerTree, OPAQUE, Span, WHITEOUT, pax::Extensions, tre
 use crate::{
     error::{Error, IoContext, Result},
     etc_merge::{Metadata, Special},
+    fs::Protection,
 };
 
 /// Names and attributes before one entry: the kernel allows 64 KiB for the list of attributes' names and for each value.
@@ -202,6 +203,7 @@ fn metadata(header: &tar::Header, before: &Extensions) -> Result<Metadata> {
         uid: id("uid", header.uid())?,
         gid: id("gid", header.gid())?,
         xattrs: before.xattrs(),
+        protection: Protection::default(),
         mtime: Some(before.time("mtime")?.unwrap_or((seconds, 0))),
     })
 }

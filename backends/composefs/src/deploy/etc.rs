@@ -9,6 +9,7 @@ use bootwright_core::{
         Content, EtcTree, FileContent, MergeReport, Metadata, Node, NodeKind, Special, merge, put_in_place,
         scan,
     },
+    fs::Protection,
     model::DeploymentId,
 };
 use composefs::{
@@ -148,6 +149,7 @@ fn metadata(stat: &Stat) -> Metadata {
             .filter(|(name, _)| !is_overlay(name.as_bytes()))
             .map(|(name, value)| (name.as_ref().to_owned(), value.to_vec()))
             .collect(),
+        protection: Protection::default(),
         mtime: Some((stat.st_mtim_sec, stat.st_mtim_nsec)),
     }
 }

@@ -75,18 +75,43 @@ pub(crate) fn verifies(context: &BackendContext) -> bool {
 /// The commit whose folder is the running root.
 fn running(context: &BackendContext) -> Result<Option<String>> {
     let Some(root) = context.running_root.as_ref().and_then(mounted) else { return Ok(None) };
-    let sysroot = &context.sysroot;
+    let is_root =
+        |folder: &Folder| context.sysroot.sub(&folder.path).ok().as_ref().and_then(identity) == Some(root);
+    Ok(folders(&context.sysroot)?.into_iter().find(is_root).map(|folder| folder.commit))
+}
+
+/// A deployment that is checked out, whether a list has it or not.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    /// Below the physical root.
+    pub path: String,
+    /// What is checked out there.
+    pub commit: String,
+}
+
+/// Every folder with a deployment.
+pub(crate) fn folders(sysroot: &Root) -> Result<Vec<Folder>> {
+    let mut found = Vec::new();
     for stateroot in sysroot.list("ostree/deploy")? {
         let parent = format!("ostree/deploy/{stateroot}/deploy");
-        for name in sysroot.list(&parent)? {
-            let Some(commit) = commit_of(&name) else { continue };
-            let folder = sysroot.sub(&format!("{parent}/{name}")).ok();
-            if folder.as_ref().and_then(identity) == Some(root) {
-                return Ok(Some(commit));
-            }
-        }
+        let names = sysroot.list(&parent)?.into_iter();
+        found.extend(
+            names.filter_map(|name| {
+                Some(Folder { path: format!("{parent}/{name}"), commit: commit_of(&name)? })
+            }),
+        );
     }
-    Ok(None)
+    Ok(found)
+}
+
+/// Lets libostree remove folders: it stops at files in `/etc` that an administrator made immutable. What runs stays as it is.
+pub(crate) fn unprotect(context: &BackendContext, goes: impl Fn(&Folder) -> bool) -> Result<()> {
+    let running = running(context)?;
+    let folders = folders(&context.sysroot)?.into_iter();
+    for folder in folders.filter(|folder| goes(folder) && running.as_ref() != Some(&folder.commit)) {
+        context.sysroot.lift_protection(&format!("{}/etc", folder.path))?;
+    }
+    Ok(())
 }
 
 /// Device and inode.

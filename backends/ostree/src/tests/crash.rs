@@ -7,14 +7,19 @@ use bootwright_core::{
     model::{Deployment, KernelCmdline, NoProgress},
 };
 
-use super::support::{Host, only, spec, version};
+use rustix::fs::IFlags;
+
+use super::support::{Host, only, set_flag, spec, version};
 
 /// A machine that runs version 1, which is published.
 async fn running_one() -> (Host, Deployment, KernelCmdline) {
     let host = Host::initialized().await;
     let first = host.deploy(&host.image(&version("1")), None).await;
     let published = host.cmdline(&first.id).await;
-    std::fs::write(host.etc(&first.id).await.join("hostname"), "mine\n").unwrap();
+    let hostname = host.etc(&first.id).await.join("hostname");
+    std::fs::write(&hostname, "mine\n").unwrap();
+    // It goes with its deployment, and so does what is left of an unfinished copy of it.
+    set_flag(&hostname, IFlags::IMMUTABLE, true);
     (host, first, published)
 }
 

@@ -162,12 +162,20 @@ impl Drop for Host {
         for stateroot in std::fs::read_dir(self.path("ostree/deploy")).into_iter().flatten().flatten() {
             let folders = std::fs::read_dir(stateroot.path().join("deploy"));
             for folder in folders.into_iter().flatten().flatten() {
-                let Ok(open) = std::fs::File::open(folder.path()) else { continue };
-                let flags = ioctl_getflags(open.as_fd()).unwrap_or(IFlags::empty());
-                let _ = ioctl_setflags(open.as_fd(), flags - IFlags::IMMUTABLE);
+                set_flag(&folder.path(), IFlags::IMMUTABLE, false);
+                let _ =
+                    Root::open(folder.path(), Faults::none()).and_then(|root| root.lift_protection("etc"));
             }
         }
     }
+}
+
+/// Sets or clears a flag of an inode, where the file system has such flags.
+pub fn set_flag(path: &Path, flag: IFlags, value: bool) {
+    let Ok(open) = std::fs::File::open(path) else { return };
+    let mut flags = ioctl_getflags(open.as_fd()).unwrap_or(IFlags::empty());
+    flags.set(flag, value);
+    let _ = ioctl_setflags(open.as_fd(), flags);
 }
 
 fn commit(repo: &ostree::Repo, tree: &Path) -> String {

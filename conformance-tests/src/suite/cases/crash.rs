@@ -11,6 +11,7 @@ use crate::suite::{
     UpgradeMode, Version, is_version,
 };
 
+const IMMUTABLE: Demand = Demand::Tier(Property::ImmutableFiles);
 const POINTS: Demand = Demand::Tier(Property::CrashPoints);
 
 macro_rules! sweep {
@@ -85,6 +86,11 @@ impl Verb {
             return to_be_cleaned(world).await;
         }
         let (before, now) = with_way_back(world).await?;
+        if world.demand(&IMMUTABLE).is_ok() {
+            // What a stopped command leaves of a copy of it has to go as well.
+            world.write("etc/fixed", "local").await?;
+            world.set_immutable("etc/fixed", true).await?;
+        }
         let image = next_image(world);
         let image = match self {
             Self::Upgrade | Self::Shutdown => image.kernel("of the upgrade"),

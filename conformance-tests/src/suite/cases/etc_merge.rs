@@ -4,7 +4,9 @@ use super::{
     World, case,
     steps::{has, next_image, reboot_into, shows, stage, upgrade_to, with_way_back},
 };
-use crate::suite::{Case, CaseResult};
+use anyhow::ensure;
+
+use crate::suite::{Case, CaseResult, Demand, Property};
 
 pub(super) const CASES: &[Case] = &[
     case!("etc_merge::new_defaults_arrive", ["BW-201"], [], Running, defaults_arrive),
@@ -18,6 +20,13 @@ pub(super) const CASES: &[Case] = &[
         conflict
     ),
     case!("etc_merge::a_rollback_has_the_old_etc_back", ["BW-205"], [], Running, rollback_has_its_own),
+    case!(
+        "etc_merge::an_immutable_file_stays_one_and_goes_with_its_deployment",
+        ["BW-204", "BW-308"],
+        [Demand::Tier(Property::ImmutableFiles)],
+        Running,
+        immutable_file
+    ),
 ];
 
 async fn defaults_arrive(world: &mut dyn World) -> CaseResult {
@@ -74,6 +83,25 @@ async fn conflict(world: &mut dyn World) -> CaseResult {
     shows(&status, reported, "etc/merge/both is in conflict")?;
     world.write("etc/merge/both", "new default").await?;
     Ok(())
+}
+
+async fn immutable_file(world: &mut dyn World) -> CaseResult {
+    const FILE: &str = "etc/merge/fixed";
+    world.write(FILE, "local").await?;
+    world.set_immutable(FILE, true).await?;
+    let first = next_image(world);
+    upgrade_to(world, &first).await?;
+    let second = next_image(world);
+    upgrade_to(world, &second).await?;
+    has(world, FILE, Some("local"), "an immutable file survives").await?;
+    ensure!(world.write(FILE, "changed").await.is_err(), "an immutable file can be changed after an upgrade");
+    let third = next_image(world);
+    upgrade_to(world, &third).await?;
+    world.gc().await?;
+    let status = world.status().await?;
+    ensure!(status.of(first.version).is_none(), "a deployment was never removed: {:?}", status.versions());
+    world.set_immutable(FILE, false).await?;
+    Ok(world.remove(FILE).await?)
 }
 
 async fn rollback_has_its_own(world: &mut dyn World) -> CaseResult {

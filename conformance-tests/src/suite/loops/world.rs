@@ -51,6 +51,7 @@ const PROPERTIES: &[Property] = &[
     Property::DamagedLayers,
     Property::AnyLayers,
     Property::LostVariables,
+    Property::ImmutableFiles,
 ];
 
 /// A machine whose disks are mounted on this one.
@@ -451,6 +452,14 @@ impl World for LoopWorld {
 
     async fn remove(&mut self, path: &str) -> Result<()> {
         std::fs::remove_file(self.writable(path)?)?;
+        Ok(())
+    }
+
+    async fn set_immutable(&mut self, path: &str, immutable: bool) -> Result<()> {
+        let file = std::fs::File::open(self.writable(path)?)?;
+        let mut flags = rustix::fs::ioctl_getflags(&file).map_err(std::io::Error::from)?;
+        flags.set(rustix::fs::IFlags::IMMUTABLE, immutable);
+        rustix::fs::ioctl_setflags(&file, flags).map_err(std::io::Error::from)?;
         Ok(())
     }
 

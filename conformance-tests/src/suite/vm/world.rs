@@ -55,6 +55,7 @@ const PROPERTIES: &[Property] = &[
     Property::ForeignEntries,
     Property::IndependentEyes,
     Property::LostVariables,
+    Property::ImmutableFiles,
 ];
 
 /// One machine.
@@ -402,6 +403,12 @@ impl World for VmWorld {
 
     async fn remove(&mut self, path: &str) -> Result<()> {
         self.guest()?.sh(&format!("rm '/{path}'"))?;
+        Ok(())
+    }
+
+    async fn set_immutable(&mut self, path: &str, immutable: bool) -> Result<()> {
+        let change = if immutable { "+i" } else { "-i" };
+        self.guest()?.sh(&format!("chattr {change} '/{path}'"))?;
         Ok(())
     }
 

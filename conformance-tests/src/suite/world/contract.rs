@@ -209,6 +209,13 @@ pub trait World: Debug + Send {
         Err(Property::FullRoot.into())
     }
 
+    /// Lets nobody change, rename or remove a file of the running system (`chattr +i`), or anybody again. Only with
+    /// [`Property::ImmutableFiles`].
+    async fn set_immutable(&mut self, path: &str, immutable: bool) -> Result<()> {
+        let _ = (path, immutable);
+        Err(Property::ImmutableFiles.into())
+    }
+
     /// Removes what filled it.
     async fn empty_root(&mut self) -> Result<()> {
         Err(Property::FullRoot.into())

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 
 use crate::etc_merge::{EtcTree, FileContent, Metadata, Node, NodeKind, Special, merge};
+use crate::fs::Protection;
 
 /// `a`, `a/a`, `a/a/a`, `a/a/b`, …: three names, three levels.
 fn paths() -> Vec<PathBuf> {
@@ -27,6 +28,7 @@ fn metadata() -> impl Strategy<Value = Metadata> {
             uid,
             gid: 0,
             xattrs: xattr.into_iter().collect(),
+            protection: Protection::default(),
             mtime: Some(mtime),
         },
     )
