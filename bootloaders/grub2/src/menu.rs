@@ -87,6 +87,8 @@ pub fn read(context: &BootContext) -> Result<BootState> {
         entries: menu.preferred().map(|entry| published(context, &menu, entry)).collect(),
         one_shot: menu.once().cloned(),
         started: started(&*context.efi, &menu)?,
+        // No file of ours has a default that others could set.
+        choice: None,
         also_bootable: std::collections::BTreeSet::default(),
         foreign: foreign(context)?,
     })

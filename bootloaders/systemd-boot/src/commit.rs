@@ -10,7 +10,7 @@ use bootwright_core::{
 };
 
 use crate::{
-    boot_root,
+    boot_root, choice,
     menu::{Found, Menu},
     names::ENTRIES,
     stage::Token,
@@ -20,22 +20,24 @@ use crate::{
 /// Makes the staged plan the one that boots.
 ///
 /// # Crash
-/// Before the first rename: the old default. After it: the new one. Behind the default, entries that change places follow one by
-/// one, and a one-shot boot is set last.
+/// Before the first rename: the old default. After it: the new one, or what somebody chose before, as long as that was not taken back. Behind the
+/// default, entries that change places follow one by one, and a one-shot boot is set last.
 pub fn commit(context: &BootContext, token: &Token) -> Result<()> {
     let root = boot_root(context);
     let (temporary, path) = &token.switch;
+    let before = Menu::load(root)?;
     // The rename has happened if it was only the sync after it that failed.
     let effect = |error: Error| {
         let happened = root.exists(path) && !root.exists(temporary);
         error.with_effect(if happened { Effect::Committed } else { Effect::None })
     };
     root.move_into_place(temporary, path, ReplaceStyle::Durable).map_err(effect)?;
-    finish(context, token).map_err(|error| error.with_effect(Effect::Committed))
+    finish(context, token, &before).map_err(|error| error.with_effect(Effect::Committed))
 }
 
-fn finish(context: &BootContext, token: &Token) -> Result<()> {
+fn finish(context: &BootContext, token: &Token, before: &Menu) -> Result<()> {
     let root = boot_root(context);
+    choice::give_up(&*context.efi, before, &token.default)?;
     for (temporary, path) in &token.after {
         root.move_into_place(temporary, path, ReplaceStyle::Durable)?;
     }

@@ -11,9 +11,11 @@
 //! embedded command line (`docs/adr/0002-type1-entries-for-ukis.md`).
 //!
 //! **What others may do.** Foreign entries and UKIs are listed and left alone. A `default` line in `loader.conf`, or the variable
-//! `LoaderEntryDefault` (`bootctl set-default`), wins over any order, even for an exhausted entry: there is no fallback then. None
-//! is written here; one that an administrator has set is respected, and is to be removed by whoever set it.
+//! `LoaderEntryDefault` (`bootctl set-default`, or the key `d` in the menu), wins over any order, even for an exhausted entry: there is no fallback then. None
+//! is written here. One that an administrator has set is respected, and shown by `status`; but a variable that names an entry of ours goes when another
+//! deployment is published as the default (`choice`).
 
+mod choice;
 mod commit;
 mod files;
 mod install;

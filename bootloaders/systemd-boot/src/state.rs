@@ -12,7 +12,7 @@ use bootwright_core::{
 };
 
 use crate::{
-    boot_root,
+    boot_root, choice,
     menu::{Found, Menu, relative},
     names::EntryStem,
 };
@@ -32,6 +32,7 @@ pub fn read(context: &BootContext) -> Result<BootState> {
         entries: menu.effective().map(|found| published(root, found)).collect(),
         one_shot: one_shot(&*context.efi, &menu)?.map(|found| found.id.clone()),
         started: started(&*context.efi)?,
+        choice: choice::choice(context, &menu)?,
         also_bootable: std::collections::BTreeSet::default(),
         foreign: foreign(context, &menu)?,
     })

@@ -60,6 +60,8 @@ struct System {
     interrupted: Option<String>,
     /// Images that lost their trial or were rolled back: an upgrade leaves them out.
     abandoned: Vec<Left>,
+    /// The boot entry that somebody chose, in place of the default.
+    chosen_entry: Option<String>,
     /// Boot entries that belong to somebody else.
     foreign_entries: Vec<String>,
 }
@@ -162,6 +164,7 @@ fn system(status: &Status) -> System {
         finalization_missed: status.finalization_missed,
         interrupted: status.interrupted.as_ref().map(|intent| intent.operation.clone()),
         abandoned: status.abandoned.iter().map(left).collect(),
+        chosen_entry: status.choice.as_ref().map(|choice| choice.entry.clone()),
         foreign_entries: status.foreign.clone(),
     }
 }

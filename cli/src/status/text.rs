@@ -103,6 +103,12 @@ fn attention(out: &mut String, status: &Status, program: &str) {
             left.when,
         ));
     }
+    if let Some(choice) = &status.choice {
+        notes.push(format!(
+            "{} boots by default, whatever is first here: {} says so. To undo that: {}.",
+            choice.entry, choice.by, choice.undo
+        ));
+    }
     if !status.foreign.is_empty() {
         notes.push(format!("Boot entries of others, left alone: {}", status.foreign.join(", ")));
     }

@@ -28,10 +28,12 @@ struct BootOption {
 inventory::submit! {
     Loader {
         name: UKI,
+        plugin: "uki",
         recognises: |program| pe::section(program, ".linux").is_some(),
         menu: |disk, program| Ok(vec![uki(disk, program, program.to_owned(), false)]),
         started: |_, _| Ok(()),
         add_foreign: |disk| add_foreign(disk).map(Some),
+        choose: Some(put_first),
     }
 }
 
@@ -183,6 +185,16 @@ pub fn started_again(disk: &Disk) -> Option<MenuEntry> {
     let bytes = disk.variables.get(GLOBAL, &format!("Boot{number:04X}"))?;
     let open = !armed && *note.get(11)? > 0 && utf16(bytes.get(6..)?).starts_with(&planned);
     open.then(|| uki(disk, &option.path, format!("Boot{number:04X}"), false))
+}
+
+/// By efibootmgr, or in the firmware's own menu.
+fn put_first(disk: &Disk, name: &str) {
+    let Some(number) = name.strip_prefix("Boot").and_then(|hex| u16::from_str_radix(hex, 16).ok()) else {
+        return;
+    };
+    let rest = disk.variables.numbers("BootOrder").into_iter().filter(|other| *other != number);
+    let bytes: Vec<u8> = std::iter::once(number).chain(rest).flat_map(u16::to_le_bytes).collect();
+    disk.variables.set(GLOBAL, "BootOrder", Some(bytes));
 }
 
 /// Only in `BootNext`: tried once.

@@ -26,6 +26,8 @@ pub use variables::Variables;
 pub struct Loader {
     /// For messages.
     pub name: &'static str,
+    /// The bootloader whose it is, by its registered name.
+    pub plugin: &'static str,
     /// Whether this EFI program is it.
     pub recognises: fn(program: &[u8]) -> bool,
     /// Its menu, the default first. `program` is the path from which it was started.
@@ -34,10 +36,17 @@ pub struct Loader {
     pub started: fn(disk: &Disk, entry: &MenuEntry) -> anyhow::Result<()>,
     /// Adds an entry as another program would, and returns its name; `None` if the fixture cannot.
     pub add_foreign: fn(disk: &Disk) -> anyhow::Result<Option<String>>,
+    /// Makes another entry the default as a person would, by its name in the menu; `None` if the loader knows no such thing.
+    pub choose: Option<fn(disk: &Disk, entry: &str)>,
 }
 
 inventory::collect!(Loader);
 inventory::collect!(EarlyBoot);
+
+/// Whether people can make another entry the default with this bootloader.
+pub fn has_choice(plugin: &str) -> bool {
+    inventory::iter::<Loader>().any(|loader| loader.plugin == plugin && loader.choose.is_some())
+}
 
 /// The loader that an EFI program is.
 pub fn loader_of(program: &[u8]) -> Option<&'static Loader> {

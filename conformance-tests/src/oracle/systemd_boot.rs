@@ -8,17 +8,20 @@ use memchr::memmem;
 use super::{Disk, Loader, MenuEntry, entry::on_partition, firmware, pe, variables::LOADER};
 
 const MARKER: &[u8] = b"#### LoaderInfo: systemd-boot";
+const DEFAULT: &str = "LoaderEntryDefault";
 const ENTRIES: &str = "loader/entries";
 
 inventory::submit! {
     Loader {
         name: "systemd-boot",
+        plugin: "systemd-boot",
         // UKIs are large: they are told apart by their table, before all of them is searched.
         recognises: |program| pe::section(program, ".linux").is_none()
             && memmem::find(program, MARKER).is_some(),
         menu: |disk, _| menu(disk),
         started: |disk, entry| started(disk, entry),
         add_foreign: |disk| add_foreign(disk).map(Some),
+        choose: Some(|disk, entry| disk.variables.set_text(LOADER, DEFAULT, entry)),
     }
 }
 
@@ -117,14 +120,15 @@ fn menu(disk: &Disk) -> Result<Vec<MenuEntry>> {
     let mut items: Vec<_> = entries.filter_map(|entry| Item::read(entry.ok()?.path())).collect();
     items.sort_by(Item::compare);
     let mut menu: Vec<_> = items.iter().filter_map(|item| item.entry(disk)).collect();
-    let wanted = one_shot(disk);
-    // Stable: all others keep their order.
-    menu.sort_by_key(|entry| wanted.as_ref() != Some(&entry.name));
+    for wanted in [DEFAULT, "LoaderEntryOneShot"].map(|name| named(disk, name)) {
+        // Stable: all others keep their order.
+        menu.sort_by_key(|entry| wanted.as_ref() != Some(&entry.name));
+    }
     Ok(menu)
 }
 
-fn one_shot(disk: &Disk) -> Option<String> {
-    let bytes = disk.variables.get(LOADER, "LoaderEntryOneShot")?;
+fn named(disk: &Disk, variable: &str) -> Option<String> {
+    let bytes = disk.variables.get(LOADER, variable)?;
     let units: Vec<u16> = bytes.chunks_exact(2).map(|two| u16::from_le_bytes([two[0], two[1]])).collect();
     Some(String::from_utf16_lossy(&units).trim_end_matches('\0').to_owned())
 }

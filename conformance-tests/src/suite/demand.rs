@@ -5,7 +5,7 @@ use std::fmt;
 use bootwright_core::capability::{BackendCapabilities, BootloaderCapabilities, Capability};
 
 use super::{Cell, Firmware};
-use crate::system::KernelFormat;
+use crate::{oracle, system::KernelFormat};
 
 /// What a world can do beyond the ordinary. A tier states which it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -40,6 +40,8 @@ pub enum Property {
     AnyLayers,
     /// [`super::World::lose_variables`].
     LostVariables,
+    /// [`super::World::choose_default`].
+    ChosenDefaults,
     /// [`super::World::set_immutable`].
     ImmutableFiles,
 }
@@ -62,6 +64,7 @@ impl Property {
             Self::DamagedLayers => "images with a damaged layer",
             Self::AnyLayers => "images with layers of any bytes",
             Self::LostVariables => "a firmware that loses its variables",
+            Self::ChosenDefaults => "a default that people can choose",
             Self::ImmutableFiles => "files that nobody may change",
         }
     }
@@ -126,6 +129,8 @@ impl Demand {
             Self::Format(format) => offer.cell.format == *format,
             Self::BothFormats => both_formats(offer),
             Self::Firmware(firmware) => offer.cell.firmware == *firmware,
+            // Some bootloaders have no default that anybody could change.
+            Self::Tier(Property::ChosenDefaults) if !oracle::has_choice(&offer.cell.bootloader) => false,
             Self::Tier(property) => offer.properties.contains(property),
         };
         if met { Ok(()) } else { Err(Missing(self.to_string())) }

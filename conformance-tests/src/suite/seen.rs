@@ -82,6 +82,8 @@ pub struct SystemStatus {
     pub abandoned: Vec<Left>,
     /// Boot entries that belong to somebody else.
     pub foreign: Vec<String>,
+    /// The boot entry that somebody chose in place of the default.
+    pub chosen: Option<String>,
     /// The operation that was interrupted and not recovered yet.
     pub interrupted: Option<String>,
 }
@@ -153,6 +155,7 @@ impl From<Status> for SystemStatus {
             default: status.default.map(|id| id.to_string()),
             abandoned: status.abandoned.iter().map(Left::from).collect(),
             foreign: status.foreign,
+            chosen: status.choice.map(|choice| choice.entry),
             interrupted: status.interrupted.map(|intent| intent.operation),
         }
     }

@@ -3,7 +3,7 @@
 use super::{Abandoned, DeploymentRecord, Engine, Intent, Observed, SystemRecord};
 use crate::{
     error::Result,
-    model::{Deployment, DeploymentId, PublishedEntry},
+    model::{BootChoice, Deployment, DeploymentId, PublishedEntry},
 };
 
 /// One deployment with all that is known of it.
@@ -40,6 +40,8 @@ pub struct Status {
     pub default: Option<DeploymentId>,
     /// Images that this machine left, oldest first: they lost their trial or were rolled back.
     pub abandoned: Vec<Abandoned>,
+    /// What somebody chose to boot by default instead.
+    pub choice: Option<BootChoice>,
     /// Boot entries that belong to somebody else.
     pub foreign: Vec<String>,
     /// An operation that was interrupted; the next command that writes recovers it.
@@ -75,6 +77,7 @@ fn describe(observed: &Observed, boot_id: &str) -> Status {
         others: remaining(observed, &special).iter().filter_map(one).collect(),
         default: observed.default_deployment().cloned(),
         abandoned: observed.abandoned(),
+        choice: observed.boot.choice.clone(),
         foreign: observed.boot.foreign.clone(),
         ..Status::default()
     }

@@ -15,5 +15,5 @@ pub use digest::Digest;
 pub use id::{DeploymentId, EntryId, Stateroot};
 pub use image::{ImageReference, ImageSummary, LayerSummary, PinnedImage, Transport};
 pub use kernel::{Addon, Blob, BootArtifacts, KernelArtifacts};
-pub use plan::{BootPlan, BootState, EntrySpec, PlannedEntry, PublishedEntry, SpaceNeed};
+pub use plan::{BootChoice, BootPlan, BootState, EntrySpec, PlannedEntry, PublishedEntry, SpaceNeed};
 pub use progress::{NoProgress, Progress, ProgressEvent};

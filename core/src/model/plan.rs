@@ -90,6 +90,8 @@ pub struct BootState {
     pub entries: Vec<PublishedEntry>,
     /// The entry that is set to boot once.
     pub one_shot: Option<EntryId>,
+    /// What somebody chose to boot by default, if the loader prefers that to the first of `entries`.
+    pub choice: Option<BootChoice>,
     /// The deployment whose entry this boot was started from, if loader or firmware tells. Core believes it only if the running command line
     /// names its root, and needs it where that names the root of others too.
     pub started: Option<DeploymentId>,
@@ -98,6 +100,17 @@ pub struct BootState {
     pub also_bootable: BTreeSet<DeploymentId>,
     /// Names of entries that belong to somebody else; left alone (invariant I7).
     pub foreign: Vec<String>,
+}
+
+/// A choice by somebody else of what boots by default.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BootChoice {
+    /// The loader's name of the entry, or a pattern.
+    pub entry: String,
+    /// Where the choice is kept, for people.
+    pub by: String,
+    /// How it is undone, for people.
+    pub undo: String,
 }
 
 impl BootState {

@@ -22,6 +22,7 @@ const CONFIGS: [&str; 3] = ["EFI/bootwright/grub.cfg", "EFI/BOOT/grub.cfg", "boo
 inventory::submit! {
     Loader {
         name: "GRUB",
+        plugin: "grub2",
         recognises: |program| memmem::find(program, b".linux").is_none() && memmem::find(program, MARKER).is_some(),
         menu: |disk, program| {
             behind_shim(disk, program)?;
@@ -29,6 +30,7 @@ inventory::submit! {
         },
         started: |disk, entry| started(disk, entry),
         add_foreign: |disk| add_foreign(disk).map(Some),
+        choose: None,
     }
 }
 

@@ -6,7 +6,7 @@ use super::{
     World, case,
     steps::{upgrade, whole_entries, with_way_back},
 };
-use crate::suite::{Case, CaseResult, Demand, Property};
+use crate::suite::{Case, CaseResult, Demand, Property, is_version};
 
 const MENUS: Demand = Demand::Tier(Property::BootMenus);
 
@@ -14,6 +14,13 @@ pub(super) const CASES: &[Case] = &[
     case!("boot::the_first_entry_is_what_runs", ["BW-405"], [MENUS], Running, first_entry_runs),
     case!("boot::every_entry_is_whole", ["BW-004"], [MENUS], Running, entries_are_whole),
     case!("boot::a_rollback_reorders_the_entries", ["BW-002", "BW-405"], [MENUS], Running, rollback_reorders),
+    case!(
+        "boot::a_default_that_somebody_chose_ends_with_an_upgrade",
+        ["BW-423"],
+        [MENUS, Demand::Tier(Property::ChosenDefaults)],
+        Running,
+        chosen_default
+    ),
 ];
 
 async fn first_entry_runs(world: &mut dyn World) -> CaseResult {
@@ -27,6 +34,24 @@ async fn first_entry_runs(world: &mut dyn World) -> CaseResult {
         .filter(|word| !effective.split_whitespace().any(|other| other == *word))
         .collect();
     ensure!(missing.is_empty(), "{missing:?} of the first entry is not in effect: {effective}");
+    Ok(())
+}
+
+async fn chosen_default(world: &mut dyn World) -> CaseResult {
+    let (before, now) = with_way_back(world).await?;
+    let entries = whole_entries(world).await?;
+    let old = entries.iter().filter(|entry| !entry.foreign).nth(1).context("the entry of the way back")?;
+    world.choose_default(&old.name).await?;
+    let running = world.reboot().await?;
+    ensure!(running.version == before, "{} runs, although {before} was chosen", running.version);
+    let status = world.status().await?;
+    let told = status.chosen.is_some()
+        || is_version(status.of(before), before)
+            && status.default == status.of(before).map(|shown| shown.id.clone());
+    ensure!(told, "status does not say that {before} boots by default, not {now}: {status:?}");
+    upgrade(world).await?;
+    let status = world.status().await?;
+    ensure!(status.chosen.is_none(), "the choice outlived the upgrade: {status:?}");
     Ok(())
 }
 

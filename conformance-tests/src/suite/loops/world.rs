@@ -52,6 +52,7 @@ const PROPERTIES: &[Property] = &[
     Property::AnyLayers,
     Property::LostVariables,
     Property::ImmutableFiles,
+    Property::ChosenDefaults,
 ];
 
 /// A machine whose disks are mounted on this one.
@@ -476,6 +477,14 @@ impl World for LoopWorld {
         let loader = firmware::loader(&disk).context("a loader on the disk")?;
         let added = (loader.add_foreign)(&disk)?;
         added.ok_or_else(|| Trouble::Missing(Missing(format!("foreign entries for {}", loader.name))))
+    }
+
+    async fn choose_default(&mut self, entry: &str) -> Result<()> {
+        let disk = self.as_seen();
+        let loader = firmware::loader(&disk).context("a loader on the disk")?;
+        let choose = loader.choose.ok_or(Property::ChosenDefaults)?;
+        choose(&disk, entry);
+        Ok(())
     }
 
     async fn fingerprint(&mut self) -> Result<Fingerprint> {

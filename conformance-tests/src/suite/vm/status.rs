@@ -27,6 +27,7 @@ pub fn parse(text: &str) -> Result<SystemStatus> {
         default: word("/status/bootwright/default"),
         abandoned: list("/status/bootwright/abandoned").iter().map(left).collect(),
         foreign: words(&list("/status/bootwright/foreignEntries")),
+        chosen: word("/status/bootwright/chosenEntry"),
         interrupted: word("/status/bootwright/interrupted"),
     })
 }

@@ -56,6 +56,7 @@ const PROPERTIES: &[Property] = &[
     Property::IndependentEyes,
     Property::LostVariables,
     Property::ImmutableFiles,
+    Property::ChosenDefaults,
 ];
 
 /// One machine.
@@ -427,6 +428,18 @@ impl World for VmWorld {
         let guest = self.guest.as_mut().context("the machine was never switched on")?;
         let added = look.change(guest, &self.mailbox, loader.add_foreign)?;
         added.ok_or_else(|| Trouble::Missing(Missing(format!("foreign entries for {}", loader.name))))
+    }
+
+    async fn choose_default(&mut self, entry: &str) -> Result<()> {
+        let look = self.look_at_boot_files()?;
+        let loader = firmware::loader(&look.disk()).context("a loader on the disk")?;
+        let choose = loader.choose.ok_or(Property::ChosenDefaults)?;
+        let guest = self.guest.as_mut().context("the machine was never switched on")?;
+        look.change(guest, &self.mailbox, |disk| {
+            choose(disk, entry);
+            Ok(())
+        })?;
+        Ok(())
     }
 
     async fn fingerprint(&mut self) -> Result<Fingerprint> {

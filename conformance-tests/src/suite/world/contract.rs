@@ -193,6 +193,13 @@ pub trait World: Debug + Send {
     /// not become the default. Returns its name in [`World::entries`].
     async fn add_foreign_entry(&mut self) -> Result<String>;
 
+    /// Somebody makes another entry the default, by its name in [`World::entries`], with the means of loader or firmware. `Missing` where
+    /// those have none.
+    async fn choose_default(&mut self, entry: &str) -> Result<()> {
+        let _ = entry;
+        Err(Property::ChosenDefaults.into())
+    }
+
     /// Everything on all disks and in firmware variables.
     async fn fingerprint(&mut self) -> Result<Fingerprint>;
 
