@@ -10,7 +10,7 @@ use std::{
 };
 
 use bootwright::{
-    disk::{ByteSize, CheckedDisk, DiskRequest, MountedTarget, Wanted, device, mount::mounts},
+    disk::{ByteSize, CheckedDisk, DiskRequest, MountedTarget, Wanted, device, filesystem, mount::mounts},
     machine::namespace,
 };
 use bootwright_core::{ErrorKind, fs::ReplaceStyle, registry::Verity};
@@ -314,6 +314,19 @@ fn a_block_device_is_used_through_the_kernels_partitions() {
     assert_eq!(offline.root(Verity::Required).device, PathBuf::from(format!("{}p2", disk.0)));
     offline.close().unwrap();
     assert_eq!(table(&disk.1.path).len(), 2);
+}
+
+/// `losetup -d` leaves the kernel's partitions of a device that was attached without `--partscan`; the next file gets the device with them.
+#[test]
+fn every_file_system_is_made_on_a_device_that_still_has_partitions_of_an_earlier_use() {
+    let disk = Disk::new(400 * MIB);
+    let node = Path::new(&disk.0);
+    let mounted = CheckedDisk::check(node, request("ext4", false)).unwrap().write().unwrap();
+    mounted.finish().unwrap().close().unwrap();
+    assert!(Path::new(&format!("{}p2", disk.0)).exists(), "there are no partitions");
+    for kind in ["vfat", "ext4", "btrfs", "xfs"] {
+        filesystem::make_boot(node, kind, "AGAIN").unwrap();
+    }
 }
 
 /// spec: BW-703

@@ -75,5 +75,10 @@ pub fn make_root(device: &Path, filesystem: &str, label: &str, uuid: Guid, extra
 pub fn make_esp(device: &Path, label: &str, serial: Guid) -> Result<()> {
     // The serial number has 32 bits; any part of a random GUID is as good as another.
     let serial: String = serial.to_string().chars().take(8).collect();
-    tool("mkfs.vfat").args(["-F", "32", "-n", label, "-i", &serial]).arg(device).run_blocking().map(drop)
+    // `-I`: it would stop at partitions that a loop device has kept from an earlier use.
+    tool("mkfs.vfat")
+        .args(["-I", "-F", "32", "-n", label, "-i", &serial])
+        .arg(device)
+        .run_blocking()
+        .map(drop)
 }
