@@ -30,13 +30,41 @@ pub fn compatible(
     backend: BackendCapabilities,
     loader: BootloaderCapabilities,
 ) -> Result<KernelCmdline> {
-    match &artifacts.kernel {
-        KernelArtifacts::Split { .. } => split(artifacts, sources, loader),
+    let (comes_first, extra) = match &artifacts.kernel {
+        KernelArtifacts::Split { .. } => (&artifacts.root_args, split(artifacts, sources, loader)?),
         KernelArtifacts::Unified { embedded, .. } if backend.predictable_root_args => {
-            sealed(artifacts, embedded, sources, loader)
+            (embedded, sealed(artifacts, embedded, sources, loader)?)
         }
-        KernelArtifacts::Unified { embedded, .. } => unsealed(artifacts, embedded, sources, loader),
+        KernelArtifacts::Unified { embedded, .. } => {
+            (embedded, unsealed(artifacts, embedded, sources, loader)?)
+        }
+    };
+    fits(&comes_first.merged_with(&extra), std::env::consts::ARCH)?;
+    Ok(extra)
+}
+
+/// What loaders add to a command line: GRUB the path of the kernel, systemd-boot those of initrds.
+const ADDED_BY_LOADERS: usize = 256;
+
+/// Bytes of a command line that the kernel takes (`COMMAND_LINE_SIZE` in arch/*/include/asm/setup.h and its uapi, less the zero at the end).
+fn longest(arch: &str) -> usize {
+    match arch {
+        "riscv64" => 1023,
+        "s390x" => 4095,
+        _ => 2047,
     }
+}
+
+/// The kernel drops what is too long without a word, and it may drop the argument that names the disk.
+fn fits(whole: &KernelCmdline, arch: &str) -> Result<()> {
+    let (found, longest) = (whole.to_string().len(), longest(arch) - ADDED_BY_LOADERS);
+    if found <= longest {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "the kernel command line would have {found} bytes, and Linux on {arch} takes {longest} besides what a loader adds"
+    ))
+    .with_hint("it would drop the rest: remove kernel arguments, from the image or from those of the install"))
 }
 
 fn split(

@@ -110,6 +110,22 @@ fn a_uki_that_names_another_root_is_refused() {
     compatible(&unified("quiet tree=a"), &ArgumentSources::default(), SEALED, ALL).unwrap();
 }
 
+/// spec: BW-131
+#[test]
+fn a_command_line_that_the_kernel_would_cut_is_refused_with_the_numbers() {
+    const LOADER: BootloaderCapabilities = BootloaderCapabilities { addons: true, ..ALL };
+    let user = |bytes: usize| ArgumentSources {
+        user: format!("x={}", "y".repeat(bytes)).parse().unwrap(),
+        ..ArgumentSources::default()
+    };
+    for artifacts in [split(), unified("quiet tree=a")] {
+        compatible(&artifacts, &user(700), SEALED, LOADER).unwrap();
+        let error = compatible(&artifacts, &user(5000), SEALED, LOADER).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(error.message().contains("50") && error.hint().is_some(), "{error}");
+    }
+}
+
 /// spec: BW-119
 #[test]
 fn user_arguments_on_a_sealed_uki_are_unsupported_not_dropped() {
