@@ -2,10 +2,25 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests make and break files, and start programs, on purpose")]
 
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 fn program(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_bootwright")).args(args).output().unwrap()
+}
+
+/// spec: BW-809
+#[test]
+fn an_answer_that_could_not_be_written_is_an_error_and_one_that_nobody_read_is_none() {
+    let plugins = |out: Stdio| {
+        Command::new(env!("CARGO_BIN_EXE_bootwright")).arg("plugins").stdout(out).output().unwrap()
+    };
+    let full = plugins(std::fs::File::create("/dev/full").unwrap().into());
+    assert_eq!(full.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&full.stderr).contains("standard output"), "{full:?}");
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let unread = plugins(writer.into());
+    assert!(unread.status.success() && unread.stderr.is_empty(), "{unread:?}");
 }
 
 fn complaint(output: &Output) -> String {

@@ -9,7 +9,7 @@ use bootwright_core::{
     transport, wrap,
 };
 
-use super::{Context, block_on, plugins::backend_for_install, print};
+use super::{Context, answer, block_on, plugins::backend_for_install};
 use crate::args::RootArgsOptions;
 
 /// Prints the arguments on one line.
@@ -25,8 +25,7 @@ pub fn root_args(context: &Context<'_>, options: &RootArgsOptions) -> Result<()>
         ));
     }
     let args = block_on(ask(context, options, plugin))?;
-    print(&args.to_string());
-    Ok(())
+    answer(&args.to_string())
 }
 
 async fn ask(

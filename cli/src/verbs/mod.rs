@@ -57,7 +57,7 @@ pub fn run(cli: Cli, settings: &Settings) -> Result<bool> {
     let progress = progress::choose(&cli.global)?;
     let context = Context { settings, global: cli.global, progress };
     if let Command::Plugins(options) = &cli.command {
-        print(&if options.json { crate::plugins::json()? } else { crate::plugins::table() });
+        answer(&if options.json { crate::plugins::json()? } else { crate::plugins::table() })?;
         return Ok(true);
     }
     crate::disk::device::require_root()?;
@@ -93,17 +93,27 @@ fn status(context: &Context<'_>, format: StatusFormat) -> Result<()> {
         None => bootwright_core::engine::Status::default(),
     };
     match format {
-        StatusFormat::Human => print(&text(&status, context.settings.name)),
-        StatusFormat::Json => print(&crate::to_json(&Host::new(&status))?),
+        StatusFormat::Human => answer(&text(&status, context.settings.name)),
+        StatusFormat::Json => answer(&crate::to_json(&Host::new(&status))?),
     }
-    Ok(())
 }
 
-/// Writes to standard output; a reader that went away (`… | head`) is no error.
-fn print(text: &str) {
+/// Writes what a command was asked for to standard output; a reader that went away (`… | head`) is no error.
+fn answer(text: &str) -> Result<()> {
     use std::io::Write as _;
     let line = if text.ends_with('\n') { "" } else { "\n" };
-    let _ = write!(std::io::stdout(), "{text}{line}");
+    let mut out = std::io::stdout().lock();
+    match write!(out, "{text}{line}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::io("write to standard output", error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Tells what was done, which a full disk behind standard output does not undo.
+fn print(text: &str) {
+    let _ = answer(text);
 }
 
 /// Runs a future to its end, and every background task with it: when this returns, none of them holds a file open.
