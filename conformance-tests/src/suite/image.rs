@@ -53,7 +53,10 @@ pub enum Health {
     NeverComesUp,
     /// The same, and only the kernel or its arguments are to blame: in a UKI, that leaves the tree as that of a good image.
     KernelFails,
-    /// The initramfs cannot mount the root. This and the following only with [`super::Property::FailureKinds`].
+    /// The kernel panics, and no argument of the image says what then. This and the following only with
+    /// [`super::Property::FailureKinds`].
+    Panics,
+    /// The initramfs cannot mount the root.
     NoRoot,
     /// Everything comes up, but a unit fails that `boot-complete.target` requires.
     CheckFails,

@@ -126,6 +126,22 @@ fn a_command_line_that_the_kernel_would_cut_is_refused_with_the_numbers() {
     }
 }
 
+/// spec: BW-132
+#[test]
+fn a_kernel_that_panics_reboots_unless_somebody_said_otherwise() {
+    const LOADER: BootloaderCapabilities = BootloaderCapabilities { addons: true, ..ALL };
+    const MOVING: BackendCapabilities = BackendCapabilities { predictable_root_args: false, ..SEALED };
+    let with = |image: &str, artifacts: &BootArtifacts, backend| {
+        let sources = ArgumentSources { image: image.parse().unwrap(), ..ArgumentSources::default() };
+        compatible(artifacts, &sources, backend, LOADER).unwrap().to_string()
+    };
+    assert_eq!(with("quiet", &split(), SEALED), "quiet panic=10");
+    assert_eq!(with("panic=0 quiet", &split(), SEALED), "panic=0 quiet");
+    assert_eq!(with("", &unified("quiet"), MOVING), "tree=a panic=10");
+    assert_eq!(with("", &unified("panic=3"), MOVING), "tree=a");
+    assert_eq!(with("", &unified("tree=a"), SEALED), "");
+}
+
 /// spec: BW-119
 #[test]
 fn user_arguments_on_a_sealed_uki_are_unsupported_not_dropped() {
@@ -182,7 +198,7 @@ fn a_uki_learns_a_root_that_nobody_could_predict_from_the_loader_and_must_name_n
     let loader = BootloaderCapabilities { addons: true, ..ALL };
     let user = |text: &str| ArgumentSources { user: text.parse().unwrap(), ..ArgumentSources::default() };
     let args = compatible(&unified("quiet"), &user("debug quiet"), late, loader).unwrap();
-    assert_eq!(args.to_string(), "tree=a debug");
+    assert_eq!(args.to_string(), "tree=a debug panic=10");
     let kind = |embedded, sources, loader| {
         compatible(&unified(embedded), &sources, late, loader).unwrap_err().kind()
     };

@@ -53,6 +53,7 @@ fn mount_root(options: &MountOptions) -> Result<()> {
     };
     let root = cmdline::parse(&cmdline).map_err(|cause| error::Error::new(cause.to_string()))?;
     if options.is_real() {
+        reboot_after_panic(&cmdline);
         root::name_block_device(&options.sysroot);
     }
     let places =
@@ -61,6 +62,17 @@ fn mount_root(options: &MountOptions) -> Result<()> {
     let verity = if root.verity_required { "required" } else { "not required" };
     console::info(&format!("composefs image {} is the root, fs-verity {verity}", root.digest));
     Ok(())
+}
+
+/// A kernel that panics stands still for ever, if nothing was said about it: a trial would never end. The command line of a sealed UKI is its maker's, so
+/// it is said here, as soon as anything can be. The system's own sysctl.d(5) may say something else later.
+fn reboot_after_panic(cmdline: &str) {
+    const SECONDS: &str = "10";
+    if !cmdline.split_whitespace().any(|argument| argument.starts_with("panic=")) {
+        // If it fails, the boot is no worse than before.
+        #[expect(clippy::disallowed_methods, reason = "it is on no disk")]
+        let _ = std::fs::write("/proc/sys/kernel/panic", SECONDS);
+    }
 }
 
 /// Says why, takes the raw root away from whoever might start it, and fails.

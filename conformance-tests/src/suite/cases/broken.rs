@@ -22,7 +22,7 @@ pub(super) const CASES: &[Case] = &[
     case!("broken::a_failing_health_check_is_left", ["BW-123", "BW-127"], KINDS, Running, check_fails),
     case!("broken::a_health_check_that_hangs_is_left", ["BW-123", "BW-127"], KINDS, Running, check_hangs),
     case!("broken::a_system_that_freezes_is_left", ["BW-112", "BW-123"], KINDS, Running, freezes),
-    case!("broken::a_kernel_that_panics_is_left", ["BW-112", "BW-123"], KINDS, Running, panics),
+    case!("broken::a_kernel_that_panics_is_left", ["BW-112", "BW-123", "BW-132"], KINDS, Running, panics),
 ];
 
 /// Upgrades to an image that is broken in this way; the last good one must come back, and say so.
@@ -56,5 +56,5 @@ async fn freezes(world: &mut dyn World) -> CaseResult {
 }
 
 async fn panics(world: &mut dyn World) -> CaseResult {
-    left(world, Health::NeverComesUp).await
+    left(world, Health::Panics).await
 }

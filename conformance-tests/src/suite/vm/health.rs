@@ -1,6 +1,14 @@
 //! What is done to an image so that its boots fail in a certain way.
 
-use crate::{images::Edits, suite::Health};
+use anyhow::{Context as _, Result, ensure};
+
+use crate::{
+    images::{Edits, OciImage},
+    suite::Health,
+};
+
+/// The kernel arguments of every test image.
+pub const USUAL_KARGS: &str = "/usr/lib/bootc/kargs.d/10-test.toml";
 
 /// No file system knows this option: the initramfs cannot mount the root.
 pub const NO_ROOT_ARGUMENT: &str = "rootflags=no_such_option_of_any_file_system";
@@ -23,11 +31,23 @@ const FREEZE: &str = "[Unit]\nDescription=Freeze, as a broken update would\nBefo
     until test \"$(cat /sys/class/watchdog/watchdog0/state)\" = active; do sleep 1; done; kill -SEGV 1; sleep infinity'\n";
 const WATCHDOG: &str = "[Manager]\nRuntimeWatchdogSec=15s\n";
 
+/// The usual arguments without `panic=`.
+///
+/// # Errors
+/// When the image has none.
+pub fn silent_about_panics(image: &OciImage) -> Result<String> {
+    let text = image.read_file(USUAL_KARGS)?.context("an image without kernel arguments")?;
+    let text = String::from_utf8(text)?;
+    let silent = text.replace("\"panic=1\", ", "");
+    ensure!(!silent.contains("panic"), "cannot take panic= out of {text}");
+    Ok(silent)
+}
+
 /// Adds what makes boots fail in this way.
 pub fn break_as(edits: Edits, health: Health) -> Edits {
     match health {
         Health::Good | Health::NoRoot | Health::KernelFails => edits,
-        Health::NeverComesUp => unit(edits, PANIC, "sysinit.target.wants"),
+        Health::NeverComesUp | Health::Panics => unit(edits, PANIC, "sysinit.target.wants"),
         Health::CheckFails => unit(edits, CHECK_FAILS, "boot-complete.target.requires"),
         Health::CheckHangs => unit(edits, CHECK_HANGS, "boot-complete.target.requires").write(
             &format!("{FOLDER}/bootwright-confirm.service.d/50-short.conf"),

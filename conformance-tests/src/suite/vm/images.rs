@@ -64,6 +64,9 @@ fn edits(base: &OciImage, kver: &str, image: &TestImage) -> Result<Edits> {
         edits = edits.write(KARGS, format!("kargs = [{}]\n", list.join(", ")), 0o644);
     }
     edits = health::break_as(edits, image.health);
+    if image.health == Health::Panics {
+        edits = edits.write(health::USUAL_KARGS, health::silent_about_panics(base)?, 0o644);
+    }
     edits = kernel(edits, base, kver, image)?;
     Ok(match image.defect {
         Some(Defect::NoKernel) => edits.without_split_kernel(kver),
