@@ -20,7 +20,10 @@ use crate::catalogue::Link;
 /// the running root itself comes first: it is the deployment's folder.
 pub(crate) fn booted(context: &BackendContext, cmdline: &KernelCmdline) -> Result<Option<DeploymentId>> {
     let Some(link) = Link::of(cmdline) else { return Ok(None) };
-    let Some(commit) = running(context)?.or_else(|| linked(context, &link)) else { return Ok(None) };
+    let Some(commit) = running(context)?.map(|folder| folder.commit).or_else(|| linked(context, &link))
+    else {
+        return Ok(None);
+    };
     let ours = record::all(context)?.into_iter().find(|record| record.commit == commit);
     Ok(ours.map(|record| record.id().clone()))
 }
@@ -72,12 +75,12 @@ pub(crate) fn verifies(context: &BackendContext) -> bool {
     context.running_root.as_ref().and_then(|root| told(root, "composefs.verity")).unwrap_or(false)
 }
 
-/// The commit whose folder is the running root.
-fn running(context: &BackendContext) -> Result<Option<String>> {
+/// The folder that is the running root.
+fn running(context: &BackendContext) -> Result<Option<Folder>> {
     let Some(root) = context.running_root.as_ref().and_then(mounted) else { return Ok(None) };
     let is_root =
         |folder: &Folder| context.sysroot.sub(&folder.path).ok().as_ref().and_then(identity) == Some(root);
-    Ok(folders(&context.sysroot)?.into_iter().find(is_root).map(|folder| folder.commit))
+    Ok(folders(&context.sysroot)?.into_iter().find(is_root))
 }
 
 /// A deployment that is checked out, whether a list has it or not.
@@ -108,7 +111,9 @@ pub(crate) fn folders(sysroot: &Root) -> Result<Vec<Folder>> {
 pub(crate) fn unprotect(context: &BackendContext, goes: impl Fn(&Folder) -> bool) -> Result<()> {
     let running = running(context)?;
     let folders = folders(&context.sysroot)?.into_iter();
-    for folder in folders.filter(|folder| goes(folder) && running.as_ref() != Some(&folder.commit)) {
+    for folder in folders
+        .filter(|folder| goes(folder) && running.as_ref().is_none_or(|running| running.path != folder.path))
+    {
         context.sysroot.lift_protection(&format!("{}/etc", folder.path))?;
     }
     Ok(())
