@@ -141,7 +141,7 @@ async fn sweep_twice(world: &mut dyn World, verb: Verb, may_run: &[Version]) -> 
     let (first, then) = match (world.tier(), world.points()) {
         (_, Points::All) => (Points::All, Points::All),
         (Tier::Fakes, few) => (few, few.at_most(2)),
-        (_, points) => (points.part(3), points.at_most(2)),
+        (_, points) => (points.part(4), points.at_most(2)),
     };
     for point in first.of(count) {
         world.restore(&*start).await?;
