@@ -298,6 +298,15 @@ impl Disk {
         let node = output("losetup", &["--partscan", "--find", "--show", image.path.to_str().unwrap()]);
         Self(node.trim().to_owned(), image)
     }
+
+    /// One with partitions and file systems.
+    fn made(bytes: u64) -> Self {
+        let disk = Self::new(bytes);
+        let mounted =
+            CheckedDisk::check(Path::new(&disk.0), request("ext4", false)).unwrap().write().unwrap();
+        mounted.finish().unwrap().close().unwrap();
+        disk
+    }
 }
 
 impl Drop for Disk {
@@ -319,10 +328,8 @@ fn a_block_device_is_used_through_the_kernels_partitions() {
 /// `losetup -d` leaves the kernel's partitions of a device that was attached without `--partscan`; the next file gets the device with them.
 #[test]
 fn every_file_system_is_made_on_a_device_that_still_has_partitions_of_an_earlier_use() {
-    let disk = Disk::new(400 * MIB);
+    let disk = Disk::made(400 * MIB);
     let node = Path::new(&disk.0);
-    let mounted = CheckedDisk::check(node, request("ext4", false)).unwrap().write().unwrap();
-    mounted.finish().unwrap().close().unwrap();
     assert!(Path::new(&format!("{}p2", disk.0)).exists(), "there are no partitions");
     for kind in ["vfat", "ext4", "btrfs", "xfs"] {
         filesystem::make_boot(node, kind, "AGAIN").unwrap();
@@ -332,10 +339,8 @@ fn every_file_system_is_made_on_a_device_that_still_has_partitions_of_an_earlier
 /// spec: BW-703
 #[test]
 fn a_mounted_disk_is_never_touched_even_with_wipe() {
-    let disk = Disk::new(400 * MIB);
+    let disk = Disk::made(400 * MIB);
     let node = Path::new(&disk.0);
-    let mounted = CheckedDisk::check(node, request("ext4", false)).unwrap().write().unwrap();
-    mounted.finish().unwrap().close().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path().to_str().unwrap();
     output("mount", &["-o", "ro", &format!("{}p2", disk.0), at]);

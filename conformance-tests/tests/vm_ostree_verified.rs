@@ -102,11 +102,7 @@ fn an_ostree_system_is_installed_and_upgraded_verified_and_a_changed_byte_is_a_r
     guest.sh("bootwright fsck")?;
     ensure!(guest.sh("ostree admin status")?.contains(".0"), "libostree's own program sees its deployments");
 
-    let object = scripts::stored_object(&mut guest, PROGRAM)?;
-    scripts::flip_byte(&mut guest, &object)?;
-    let read = guest.try_sh(&format!("cat {PROGRAM} > /dev/null"))?;
-    let said = read.stderr_text();
-    ensure!(read.status != 0 && said.contains("Input/output error"), "a changed byte was read: {said}");
+    let object = scripts::changed_byte_is_a_read_error(&mut guest, PROGRAM)?;
     let other = guest.sh(OTHER_IMAGE)?;
     scripts::flip_byte(&mut guest, &other)?;
     names(&mut guest, &[&object, &other])?;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bootwright_core::{
     context::BackendContext,
-    error::{ErrorKind, Result},
+    error::{ErrorKind, IoContext as _, Result},
     model::{DeploymentId, VerifyProblem, VerifyReport},
 };
 use ostree_ext::{gio::Cancellable, ostree};
@@ -21,7 +21,8 @@ use crate::{
 pub(crate) fn verify(context: &BackendContext) -> Result<VerifyReport> {
     let repo = Store::new(context.sysroot.clone()).open()?;
     let mut problems = Vec::new();
-    let users: Vec<_> = record::all(context)?.iter().map(|record| User::of(&repo, record)).collect();
+    let records = record::all(context)?;
+    let users: Vec<_> = records.iter().map(|record| User::of(&repo, record)).collect();
     problems.extend(users.iter().filter_map(User::problem));
     let objects = repo
         .list_objects(ostree::RepoListObjectsFlags::ALL.bits(), Cancellable::NONE)
@@ -36,25 +37,36 @@ pub(crate) fn verify(context: &BackendContext) -> Result<VerifyReport> {
     let needed: BTreeSet<_> = users.iter().flat_map(|user| &user.objects).collect();
     let missing = needed.into_iter().filter(|object| !present.contains(*object));
     problems.extend(missing.map(|object| hurt(object, &users, "is missing")));
-    problems.extend(damaged_images(context)?);
+    problems.extend(damaged_images(context, &records)?);
     problems.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(VerifyReport { checked: present.len() as u64, problems })
 }
 
 /// Reads the images that early boot mounts: the kernel refuses to read what was changed.
-fn damaged_images(context: &BackendContext) -> Result<Vec<VerifyProblem>> {
+fn damaged_images(context: &BackendContext, records: &[Record]) -> Result<Vec<VerifyProblem>> {
+    let verified: Vec<_> = records.iter().filter(|record| record.deployment.verified).collect();
+    if verified.is_empty() {
+        return Ok(Vec::new());
+    }
     let catalogue = Catalogue::open(context)?;
-    let records = record::all(context)?.into_iter().filter(|record| record.deployment.verified);
-    let problem = |record: Record| {
+    let problem = |record: &Record| {
         let path = format!("{}/{IMAGE}", catalogue.entry_of(&record.commit)?.folder);
-        let problem = match context.sysroot.read(&path) {
-            Ok(Some(_)) => return None,
-            Ok(None) => "is missing".to_owned(),
+        let problem = match read_through(context, &path) {
+            Ok(true) => return None,
+            Ok(false) => "is missing".to_owned(),
             Err(error) => format!("is damaged: {error}"),
         };
         Some(VerifyProblem { path, problem, deployments: vec![record.id().clone()] })
     };
-    Ok(records.filter_map(problem).collect())
+    Ok(verified.into_iter().filter_map(problem).collect())
+}
+
+/// Whether there is such a file; all of it was read then.
+fn read_through(context: &BackendContext, path: &str) -> Result<bool> {
+    let Some(mut file) = context.sysroot.open_file(path)? else { return Ok(false) };
+    std::io::copy(&mut file, &mut std::io::sink())
+        .context_io(|| format!("read {}", context.sysroot.show(path)))?;
+    Ok(true)
 }
 
 /// An object, by the path of its file.

@@ -8,6 +8,7 @@ use bootwright_core::{
     Result,
     context::BootContext,
     efi::{self, EfiVariables, LOADER_VENDOR},
+    fs::Root,
     model::{BootChoice, DeploymentId},
 };
 
@@ -25,7 +26,7 @@ const CONF: &str = "loader/loader.conf";
 /// An entry that is not there is none to the loader, so one of ours that is gone is no choice; whether there is one of somebody else cannot be seen here.
 pub fn choice(context: &BootContext, menu: &Menu) -> Result<Option<BootChoice>> {
     let efi = &*context.efi;
-    let first = menu.ours.iter().find(|found| found.listed).map(|found| format!("{}.conf", found.id));
+    let first = menu.ours.iter().find(|found| found.listed).map(|found| found.item.name.id());
     let first = first.unwrap_or_default();
     for (pattern, by, undo) in candidates(context)? {
         let pattern = if pattern == SAVED { read(efi, LAST)?.unwrap_or_default() } else { pattern };
@@ -62,7 +63,7 @@ fn default_of(conf: &str) -> Option<String> {
 
 fn is_gone(menu: &Menu, name: &str) -> bool {
     let ours = EntryStem::parse(name.strip_suffix(".conf").unwrap_or(name)).is_some();
-    ours && !menu.ours.iter().any(|found| format!("{}.conf", found.id) == name)
+    ours && !menu.ours.iter().any(|found| found.item.name.id() == name)
 }
 
 /// Whether a pattern takes the entry that comes first anyway. Of one with wildcards only the beginning is compared: it may take less.
@@ -78,11 +79,10 @@ fn same(pattern: &str, first: &str) -> bool {
 ///
 /// # Crash
 /// Either the choice is in force, and what is published comes after it; or it is gone.
-pub fn give_up(efi: &dyn EfiVariables, before: &Menu, published: &DeploymentId) -> Result<()> {
-    let chosen = variable_entry(efi, DEFAULT)?.and_then(|id| before.by_id(&id));
-    let unchanged = before.ours.first().is_some_and(|found| found.deployment() == published);
-    match chosen {
-        Some(found) if !unchanged && found.deployment() != published => efi.delete(LOADER_VENDOR, DEFAULT),
+pub fn give_up(efi: &dyn EfiVariables, root: &Root, published: &DeploymentId) -> Result<()> {
+    let Some(id) = variable_entry(efi, DEFAULT)? else { return Ok(()) };
+    match Menu::load(root)?.by_id(&id) {
+        Some(found) if found.deployment() != published => efi.delete(LOADER_VENDOR, DEFAULT),
         _ => Ok(()),
     }
 }

@@ -25,19 +25,20 @@ use crate::{
 pub fn commit(context: &BootContext, token: &Token) -> Result<()> {
     let root = boot_root(context);
     let (temporary, path) = &token.switch;
-    let before = Menu::load(root)?;
     // The rename has happened if it was only the sync after it that failed.
     let effect = |error: Error| {
         let happened = root.exists(path) && !root.exists(temporary);
         error.with_effect(if happened { Effect::Committed } else { Effect::None })
     };
     root.move_into_place(temporary, path, ReplaceStyle::Durable).map_err(effect)?;
-    finish(context, token, &before).map_err(|error| error.with_effect(Effect::Committed))
+    finish(context, token).map_err(|error| error.with_effect(Effect::Committed))
 }
 
-fn finish(context: &BootContext, token: &Token, before: &Menu) -> Result<()> {
+fn finish(context: &BootContext, token: &Token) -> Result<()> {
     let root = boot_root(context);
-    choice::give_up(&*context.efi, before, &token.default)?;
+    if let Some(published) = &token.new_default {
+        choice::give_up(&*context.efi, root, published)?;
+    }
     for (temporary, path) in &token.after {
         root.move_into_place(temporary, path, ReplaceStyle::Durable)?;
     }

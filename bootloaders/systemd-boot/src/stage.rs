@@ -22,8 +22,8 @@ use crate::{
 /// What the commit has to do.
 #[derive(Debug)]
 pub struct Token {
-    /// What boots by default after it.
-    pub default: DeploymentId,
+    /// What becomes the default, if another deployment is now.
+    pub new_default: Option<DeploymentId>,
     /// The switch: temporary file and final path of the new default's entry.
     pub switch: (String, String),
     /// The same for entries that come into their place after the switch.
@@ -81,8 +81,9 @@ async fn write_all(
             }
         });
     }
-    let default = lines.first().map(|line| line.deployment.clone());
-    let default = default.ok_or_else(|| Error::internal("a boot plan without a default entry"))?;
+    let present = menu.ours.first().map(Found::deployment);
+    let new_default =
+        lines.first().map(|line| &line.deployment).filter(|next| present != Some(*next)).cloned();
     let one_shot = match &plan.one_shot {
         Some(id) => Some(one_shot_id(plan.generation, menu, &lines, id)?),
         None => None,
@@ -94,10 +95,10 @@ async fn write_all(
         }
     }
     if entries.is_empty() {
-        return Err(Error::internal("a boot plan that changes no entry"));
+        return Err(Error::internal("a boot plan without a default entry"));
     }
     let switch = entries.remove(0);
-    Ok(Token { default, switch, after: entries, one_shot })
+    Ok(Token { new_default, switch, after: entries, one_shot })
 }
 
 /// Refuses plans that cannot be carried out, before anything is touched.

@@ -66,8 +66,7 @@ pub(super) struct Base {
 /// Composes the base system from `packages`, or takes it from the cache.
 pub(super) fn base(packages: &Packages, cache: &Cache) -> Result<Base> {
     let key = EXCLUDED.iter().fold(Key::default(), Key::add);
-    let key = packages.names.iter().fold(key.add("packages"), Key::add);
-    let key = packages.newer.iter().fold(key, |key, name| key.add("newer").add(name));
+    let key = packages.add_to(key.add("packages"));
     let key = key.add(SUITE).add(oci_architecture()).add(ESSENTIAL_HOOK).add(CUSTOMIZE_HOOK).short();
     let complete = |base: &Base| cache.blobs().holds(&base.layer.blob);
     cache.remembered(&format!("base-{key}"), complete, || build(packages, &key, cache))

@@ -16,6 +16,8 @@ use super::{
     writer::{OciLayoutWriter, layout_path},
 };
 
+/// Where the kernel arguments of a composed image are.
+pub const KARGS_FILE: &str = "/usr/lib/bootc/kargs.d/10-test.toml";
 /// Kernel arguments of a test image. `rw`: the overlay on `/etc` cannot be mounted under a read-only root.
 /// The rest makes an emulated boot short, quiet enough to be quick, and a panic a reboot.
 const KERNEL_ARGUMENTS: [&str; 9] = [
@@ -185,7 +187,7 @@ fn settings(recipe: &Recipe) -> Vec<Entry> {
     let kargs = format!("kargs = [{}]\n", quoted.join(", "));
     let install = format!("[install.filesystem.root]\ntype = \"{}\"\n", recipe.root_filesystem);
     vec![
-        Entry::file("/usr/lib/bootc/kargs.d/10-test.toml", kargs, 0o644),
+        Entry::file(KARGS_FILE, kargs, 0o644),
         Entry::file("/usr/lib/bootc/install/00-test.toml", install, 0o644),
     ]
 }

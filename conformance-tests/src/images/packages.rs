@@ -31,6 +31,17 @@ pub struct Packages {
     pub newer: Vec<String>,
 }
 
+impl Packages {
+    /// Adds all that decides what is installed.
+    pub(super) fn add_to(&self, key: Key) -> Key {
+        let key = self.names.iter().fold(key, Key::add);
+        if self.newer.is_empty() {
+            return key;
+        }
+        self.newer.iter().fold(key.add("newer").add(NEXT_SUITE).add(PREFERENCES), Key::add)
+    }
+}
+
 /// Unpacks packages with what they depend on, without setting them up: most programs run there with `chroot`, and files of packages that no
 /// image has can be taken. Returns the folder, which is kept in the cache.
 ///

@@ -10,7 +10,7 @@ use bootwright_core::{model::KernelCmdline, uki};
 use crate::{
     cargo::build_program,
     host,
-    images::{Cache, Edits, OciImage, Recipe, compose, derive},
+    images::{Cache, Edits, KARGS_FILE, OciImage, Recipe, compose, derive},
 };
 
 mod fixture;
@@ -320,8 +320,7 @@ fn with_folder(mut recipe: Recipe, folder: &Path, target: &str) -> Result<Recipe
 
 /// The image's own kernel arguments, which a UKI has to embed.
 fn image_arguments(image: &OciImage) -> Result<KernelCmdline> {
-    let path = "/usr/lib/bootc/kargs.d/10-test.toml";
-    let text = image.read_file(path)?.with_context(|| format!("no {path} in the image"))?;
+    let text = image.read_file(KARGS_FILE)?.with_context(|| format!("no {KARGS_FILE} in the image"))?;
     let value: toml::Table = String::from_utf8(text)?.parse()?;
     let list = value.get("kargs").and_then(toml::Value::as_array).context("no kargs in the image")?;
     let words: Vec<_> = list.iter().filter_map(toml::Value::as_str).collect();

@@ -30,20 +30,18 @@ pub fn compatible(
     backend: BackendCapabilities,
     loader: BootloaderCapabilities,
 ) -> Result<KernelCmdline> {
-    let (comes_first, mut extra) = match &artifacts.kernel {
-        KernelArtifacts::Split { .. } => (&artifacts.root_args, split(artifacts, sources, loader)?),
+    let (comes_first, extra) = match &artifacts.kernel {
+        KernelArtifacts::Split { .. } => {
+            let root_args = &artifacts.root_args;
+            (root_args, ending_panics(root_args, split(artifacts, sources, loader)?)?)
+        }
         KernelArtifacts::Unified { embedded, .. } if backend.predictable_root_args => {
             (embedded, sealed(artifacts, embedded, sources, loader)?)
         }
         KernelArtifacts::Unified { embedded, .. } => {
-            (embedded, unsealed(artifacts, embedded, sources, loader)?)
+            (embedded, ending_panics(embedded, unsealed(artifacts, embedded, sources, loader)?)?)
         }
     };
-    let is_sealed =
-        backend.predictable_root_args && matches!(artifacts.kernel, KernelArtifacts::Unified { .. });
-    if !is_sealed && !comes_first.merged_with(&extra).iter().any(|arg| arg.sets("panic")) {
-        extra = extra.merged_with(&AFTER_PANIC.parse()?);
-    }
     fits(&comes_first.merged_with(&extra), std::env::consts::ARCH)?;
     Ok(extra)
 }
@@ -51,6 +49,14 @@ pub fn compatible(
 /// A kernel that panics stands still for ever, if nothing else was said (Documentation/admin-guide/kernel-parameters.txt, `panic=`), and a trial would never end. A
 /// sealed UKI says what its maker wants; there, early boot sees to it.
 const AFTER_PANIC: &str = "panic=10";
+
+/// `extra`, with [`AFTER_PANIC`] unless it or what comes first says something about panics.
+fn ending_panics(comes_first: &KernelCmdline, extra: KernelCmdline) -> Result<KernelCmdline> {
+    if comes_first.iter().chain(extra.iter()).any(|arg| arg.sets("panic")) {
+        return Ok(extra);
+    }
+    Ok(extra.merged_with(&AFTER_PANIC.parse()?))
+}
 
 /// What loaders add to a command line: GRUB the path of the kernel, systemd-boot those of initrds.
 const ADDED_BY_LOADERS: usize = 256;

@@ -13,7 +13,7 @@ use std::{
 
 use rustix::{
     fs::{
-        AtFlags, Dir, FileType, IFlags, Mode, OFlags, StatxAttributes, StatxFlags, ioctl_getflags,
+        AtFlags, Dir, FileType, IFlags, Mode, OFlags, Statx, StatxAttributes, StatxFlags, ioctl_getflags,
         ioctl_setflags, openat, statx,
     },
     io::Errno,
@@ -37,11 +37,14 @@ impl Protection {
     /// # Errors
     /// As statx(2). A file system that has no such thing protects nothing.
     pub fn read(dir: impl AsFd, name: &OsStr) -> Result<Self, Errno> {
-        let found = statx(dir, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::TYPE)?.stx_attributes;
-        Ok(Self {
-            immutable: found.contains(StatxAttributes::IMMUTABLE),
-            append_only: found.contains(StatxAttributes::APPEND),
-        })
+        Ok(Self::of(&look(dir, name)?))
+    }
+
+    fn of(found: &Statx) -> Self {
+        Self {
+            immutable: found.stx_attributes.contains(StatxAttributes::IMMUTABLE),
+            append_only: found.stx_attributes.contains(StatxAttributes::APPEND),
+        }
     }
 
     /// Puts it on a file or folder; to be done last. Costs nothing where there is nothing to do.
@@ -62,8 +65,9 @@ fn set(file: &OwnedFd, wanted: Protection) -> Result<(), Errno> {
 
 /// Takes it off a folder and everything in it, links not followed. Returns whether there was any.
 pub(super) fn lift(dir: impl AsFd, name: &OsStr) -> Result<bool, Errno> {
-    let protected = Protection::read(&dir, name)? != Protection::default();
-    let is_folder = is_folder(&dir, name)?;
+    let found = look(&dir, name)?;
+    let protected = Protection::of(&found) != Protection::default();
+    let is_folder = FileType::from_raw_mode(found.stx_mode.into()).is_dir();
     if !protected && !is_folder {
         return Ok(false);
     }
@@ -72,7 +76,10 @@ pub(super) fn lift(dir: impl AsFd, name: &OsStr) -> Result<bool, Errno> {
         set(&open, Protection::default())?;
     }
     let mut any = protected;
-    for entry in if is_folder { Some(Dir::read_from(&open)?) } else { None }.into_iter().flatten() {
+    if !is_folder {
+        return Ok(any);
+    }
+    for entry in Dir::read_from(&open)? {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
         any |= !matches!(name, b"." | b"..") && lift(&open, OsStr::from_bytes(name))?;
@@ -80,9 +87,8 @@ pub(super) fn lift(dir: impl AsFd, name: &OsStr) -> Result<bool, Errno> {
     Ok(any)
 }
 
-fn is_folder(dir: impl AsFd, name: &OsStr) -> Result<bool, Errno> {
-    let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
-    Ok(FileType::from_raw_mode(stat.st_mode).is_dir())
+fn look(dir: impl AsFd, name: &OsStr) -> Result<Statx, Errno> {
+    statx(dir, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::TYPE)
 }
 
 #[cfg(test)]

@@ -56,7 +56,7 @@ pub(crate) fn prepare(context: &BackendContext, spec: &DeploySpec) -> Result<Dep
     var::ensure(context, &spec.stateroot)?;
     name(context, &repo, &id, &deployed)?;
     let record = Record {
-        deployment: Deployment { verified, ..describe(id, spec) },
+        deployment: describe(id, spec, verified),
         merge_from: spec.merge_from.clone(),
         commit: deployed,
         kernel: found.artifacts,
@@ -111,14 +111,14 @@ fn name(context: &BackendContext, repo: &ostree::Repo, id: &DeploymentId, commit
     repo.set_ref_immediate(None, &name, Some(commit), Cancellable::NONE).or_kind(ErrorKind::Io, what)
 }
 
-fn describe(id: DeploymentId, spec: &DeploySpec) -> Deployment {
+fn describe(id: DeploymentId, spec: &DeploySpec, verified: bool) -> Deployment {
     Deployment {
         id,
         stateroot: spec.stateroot.clone(),
         image: spec.image.clone(),
         origin: spec.origin.clone(),
         finalized: false,
-        verified: false,
+        verified,
     }
 }
 
@@ -136,10 +136,11 @@ pub(crate) fn deployments(context: &BackendContext) -> Result<Vec<Deployment>> {
     }
     let catalogue = Catalogue::open(context)?;
     let mut all: Vec<_> = records.into_iter().map(|record| with_state(&catalogue, record)).collect();
-    if let Some(running) = booted::now(context)? {
-        // An initramfs may have had other orders than the tree that it came with.
-        let started = all.iter_mut().filter(|deployment| deployment.id == running.id);
-        started.for_each(|deployment| deployment.verified &= booted::verifies(context));
+    // An initramfs may have had other orders than the tree that it came with.
+    if all.iter().any(|deployment| deployment.verified) && !booted::verifies(context) {
+        let running = booted::now(context)?.map(|running| running.id);
+        let started = all.iter_mut().filter(|deployment| running.as_ref() == Some(&deployment.id));
+        started.for_each(|deployment| deployment.verified = false);
     }
     Ok(all)
 }

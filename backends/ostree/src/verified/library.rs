@@ -17,14 +17,7 @@ const HONEST_SINCE: (u32, u32) = (2023, 4);
 /// `Unsupported` where it is too old, or built without composefs.
 pub(crate) fn check() -> Result<()> {
     static ANSWER: OnceLock<bool> = OnceLock::new();
-    if let Some(known) = ANSWER.get() {
-        return verdict(*known);
-    }
-    verdict(*ANSWER.get_or_init(|| probe().unwrap_or(false)))
-}
-
-fn verdict(able: bool) -> Result<()> {
-    if able {
+    if *ANSWER.get_or_init(|| probe().unwrap_or(false)) {
         return Ok(());
     }
     Err(Error::unsupported("libostree on this host cannot make the kernel verify what it reads: it is built without composefs")
@@ -34,6 +27,9 @@ fn verdict(able: bool) -> Result<()> {
 /// Has libostree open a repository that wants composefs, in a temporary folder.
 fn probe() -> Result<bool> {
     let (year, release) = HONEST_SINCE;
+    if !ostree::check_version(year, release) {
+        return Ok(false);
+    }
     let folder = tempfile::tempdir().context_io(|| "make a temporary folder".to_owned())?;
-    Ok(ostree::check_version(year, release) && scratch_repository(folder.path(), "composefs").is_ok())
+    Ok(scratch_repository(folder.path(), "composefs").is_ok())
 }

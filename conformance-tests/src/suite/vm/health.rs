@@ -3,12 +3,9 @@
 use anyhow::{Context as _, Result, ensure};
 
 use crate::{
-    images::{Edits, OciImage},
+    images::{Edits, KARGS_FILE, OciImage},
     suite::Health,
 };
-
-/// The kernel arguments of every test image.
-pub const USUAL_KARGS: &str = "/usr/lib/bootc/kargs.d/10-test.toml";
 
 /// No file system knows this option: the initramfs cannot mount the root.
 pub const NO_ROOT_ARGUMENT: &str = "rootflags=no_such_option_of_any_file_system";
@@ -36,7 +33,7 @@ const WATCHDOG: &str = "[Manager]\nRuntimeWatchdogSec=15s\n";
 /// # Errors
 /// When the image has none.
 pub fn silent_about_panics(image: &OciImage) -> Result<String> {
-    let text = image.read_file(USUAL_KARGS)?.context("an image without kernel arguments")?;
+    let text = image.read_file(KARGS_FILE)?.context("an image without kernel arguments")?;
     let text = String::from_utf8(text)?;
     let silent = text.replace("\"panic=1\", ", "");
     ensure!(!silent.contains("panic"), "cannot take panic= out of {text}");

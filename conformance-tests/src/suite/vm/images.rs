@@ -5,7 +5,7 @@ use bootwright_core::model::KernelCmdline;
 
 use super::health;
 use crate::{
-    images::{Edits, Entry, OciImage, OciLayoutWriter, derive},
+    images::{Edits, Entry, KARGS_FILE, OciImage, OciLayoutWriter, derive},
     suite::{Defect, Health, TestImage},
     system::{KernelFormat, Systems},
 };
@@ -65,7 +65,7 @@ fn edits(base: &OciImage, kver: &str, image: &TestImage) -> Result<Edits> {
     }
     edits = health::break_as(edits, image.health);
     if image.health == Health::Panics {
-        edits = edits.write(health::USUAL_KARGS, health::silent_about_panics(base)?, 0o644);
+        edits = edits.write(KARGS_FILE, health::silent_about_panics(base)?, 0o644);
     }
     edits = kernel(edits, base, kver, image)?;
     Ok(match image.defect {

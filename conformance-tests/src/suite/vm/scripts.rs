@@ -57,6 +57,19 @@ pub fn stored_object(guest: &mut Guest, path: &str) -> Result<String> {
     Ok(object)
 }
 
+/// Changes a byte of the stored file that holds the content of `path`, and sees that it is a read error then. Returns the stored file.
+///
+/// # Errors
+/// When the changed byte is read as if it were right.
+pub fn changed_byte_is_a_read_error(guest: &mut Guest, path: &str) -> Result<String> {
+    let object = stored_object(guest, path)?;
+    flip_byte(guest, &object)?;
+    let read = guest.try_sh(&format!("cat {path} > /dev/null"))?;
+    let said = read.stderr_text();
+    ensure!(read.status != 0 && said.contains("Input/output error"), "a changed byte was read: {said}");
+    Ok(object)
+}
+
 /// Changes one byte of a file on the disk itself, behind the file system's and fs-verity's back.
 ///
 /// # Errors
