@@ -2,6 +2,7 @@
 
 mod esp;
 pub mod namespace;
+pub mod restart;
 mod running;
 
 use std::{path::Path, sync::Arc};

@@ -3,7 +3,10 @@
 use bootwright_core::Result;
 
 use super::{Context, block_on, print, system};
-use crate::{args::InternalsCommand, machine::Access};
+use crate::{
+    args::InternalsCommand,
+    machine::{Access, restart::leads_to_the_loader},
+};
 
 /// Runs it. `false`, so that the unit fails, if the last shutdown did not finalise.
 pub fn run(context: &Context<'_>, command: InternalsCommand) -> Result<bool> {
@@ -18,6 +21,12 @@ pub fn run(context: &Context<'_>, command: InternalsCommand) -> Result<bool> {
 
 fn finalize(context: &Context<'_>) -> Result<bool> {
     let system = system::require(context, Access::Write)?;
+    // If what is published does not boot next, what changes in /etc until then is lost.
+    let on_the_way = if system::is_running(context) { leads_to_the_loader() } else { Ok(()) };
+    if let Err(instead) = on_the_way {
+        print(&format!("{instead}: what is staged waits for the next shutdown"));
+        return Ok(true);
+    }
     match block_on(system.engine.finalize_staged())? {
         Some(deployment) => print(&format!("deployment {deployment} boots next")),
         None => print("nothing is staged"),

@@ -60,6 +60,11 @@ pub fn require(context: &Context<'_>, access: Access) -> Result<System> {
     open(context, access)?.ok_or_else(|| not_installed(context))
 }
 
+/// Whether the commands are about the system that runs, not about one on another disk.
+pub fn is_running(context: &Context<'_>) -> bool {
+    context.global.sysroot.is_none()
+}
+
 fn machine(context: &Context<'_>, access: Access) -> Result<Option<Machine>> {
     match (&context.global.sysroot, &context.global.system_esp) {
         (Some(sysroot), Some(esp)) => Machine::mounted(sysroot, esp).map(Some),

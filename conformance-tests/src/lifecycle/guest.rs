@@ -133,6 +133,18 @@ impl Guest {
         self.mount()
     }
 
+    /// Restarts user space alone, and waits until the agent is ready again.
+    ///
+    /// # Errors
+    /// When it is not in time, or systemd did not count it.
+    pub fn soft_reboot(&mut self) -> Result<()> {
+        const COUNT: &str = "systemctl show --value --property SoftRebootsCount";
+        let before = self.sh(COUNT)?;
+        self.vm.soft_reboot_and_wait(BOOT).context("restart user space")?;
+        ensure!(self.sh(COUNT)? != before, "there was no soft reboot: systemd still counts {before}");
+        self.mount()
+    }
+
     /// As [`Guest::settle`], through boots that come up and are left again by the machine itself.
     ///
     /// # Errors
@@ -169,9 +181,9 @@ impl Guest {
         if state.trim() == "running" {
             return Ok(());
         }
-        let units = self.sh(
-            "systemctl --failed --no-legend --plain; journalctl -b --no-pager -u 'bootwright-*' | tail -40",
-        )?;
+        let units = self.sh("systemctl --failed --no-legend --plain | while read -r unit rest; do
+                 echo \"$unit $rest\"; journalctl -b --no-pager -u \"$unit\" | tail -5
+             done; journalctl -b --no-pager -u 'bootwright-*' | tail -40")?;
         anyhow::bail!("the system is {}: {units}", state.trim())
     }
 

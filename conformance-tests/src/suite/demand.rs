@@ -44,6 +44,10 @@ pub enum Property {
     ChosenDefaults,
     /// [`super::World::set_immutable`].
     ImmutableFiles,
+    /// What `etc/fstab` names is mounted.
+    Fstab,
+    /// [`super::World::soft_reboot`], [`super::World::restart_units`].
+    SoftReboots,
 }
 
 impl Property {
@@ -66,6 +70,8 @@ impl Property {
             Self::LostVariables => "a firmware that loses its variables",
             Self::ChosenDefaults => "a default that people can choose",
             Self::ImmutableFiles => "files that nobody may change",
+            Self::Fstab => "a system that mounts what /etc/fstab names",
+            Self::SoftReboots => "a user space that can restart without its kernel",
         }
     }
 }

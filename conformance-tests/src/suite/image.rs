@@ -58,6 +58,10 @@ pub enum Health {
     Panics,
     /// The initramfs cannot mount the root.
     NoRoot,
+    /// A file system that the system needs cannot be mounted, and systemd ends in its emergency mode.
+    Emergency,
+    /// A unit that everything else waits for never ends.
+    HangsEarly,
     /// Everything comes up, but a unit fails that `boot-complete.target` requires.
     CheckFails,
     /// Everything comes up, but a unit that `boot-complete.target` requires never ends.

@@ -31,7 +31,7 @@ const UNITS: [(&str, &[&str]); 4] = [
     ("bootwright-try-again.service", &["sysinit.target"]),
     ("bootwright-finalize.service", &["multi-user.target"]),
     ("bootwright-confirm.service", &["multi-user.target"]),
-    ("bootwright-unhealthy.service", &[]),
+    ("bootwright-unhealthy.service", &["emergency.target"]),
 ];
 
 /// Programs of this workspace, built for images and for the host that installs them.

@@ -94,6 +94,11 @@ impl Agent {
         }
     }
 
+    /// Forgets that an agent was ever ready: the next one to be waited for may be in the same boot, as after a restart of user space alone.
+    pub fn forget(&mut self) {
+        self.boot = None;
+    }
+
     /// Sends a request and waits for its answer.
     pub fn request(&mut self, request: &Message, patience: Duration) -> Result<Message> {
         ensure!(self.boot.is_some(), "the guest agent is not ready yet; wait for it first");

@@ -164,6 +164,17 @@ impl Vm {
         self.wait_next_boot(&before, within.saturating_sub(start.elapsed()))
     }
 
+    /// Restarts the guest's user space, and waits until the agent is ready in it. The kernel stays.
+    pub fn soft_reboot_and_wait(&mut self, within: Duration) -> Result<BootId> {
+        let start = Instant::now();
+        self.wait_ready(within)?;
+        self.request_end("systemctl --no-block soft-reboot", within);
+        if let Some(running) = &mut self.running {
+            running.agent.forget();
+        }
+        self.wait_ready(within.saturating_sub(start.elapsed()))
+    }
+
     /// Shuts the guest down in an orderly way, and waits until the machine is off.
     pub fn shutdown(&mut self, within: Duration) -> Result<()> {
         let start = Instant::now();

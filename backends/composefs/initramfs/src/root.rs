@@ -1,5 +1,7 @@
 //! Puts the new root together: the image, its `/etc` and `/var`, and the physical root at `/sysroot`.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
@@ -12,7 +14,7 @@ use crate::cmdline::RootArgument;
 use crate::error::{Doing, Error, Result};
 use crate::layout::{EtcMount, Layout};
 use crate::scratch::Scratch;
-use crate::{image, mount};
+use crate::{fstab, image, mount};
 
 /// Where things are in the initramfs; tests have other places.
 #[derive(Debug)]
@@ -68,9 +70,24 @@ fn mount_state(disk: &OwnedFd, layout: &Layout, new_root: &OwnedFd) -> Result<()
         EtcMount::Overlay => overlay_etc(&etc, new_root),
     }
     .doing("mount /etc")?;
+    if fstab(new_root).is_some_and(|fstab| fstab::has_var(&fstab)) {
+        return Ok(());
+    }
     // The link leads to the folder that the deployments of a stateroot share; IN_ROOT keeps it on the physical root.
     let var = mount::open_folder(disk, &layout.var).doing(format_args!("open /{}", layout.var))?;
     bind(&var, new_root, "var", true).doing("mount /var")
+}
+
+/// The new root's `/etc/fstab`, if there is one that can be read. Of a longer one, the first MiB.
+fn fstab(new_root: &OwnedFd) -> Option<Vec<u8>> {
+    const LIMIT: u64 = 1 << 20;
+    // Across the mount, but not through a link.
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let etc = openat(new_root, "etc", flags, Mode::empty()).ok()?;
+    let file = mount::open_inside(etc, "fstab", OFlags::RDONLY | OFlags::NONBLOCK).ok()?;
+    let mut content = Vec::new();
+    File::from(file).take(LIMIT).read_to_end(&mut content).ok()?;
+    Some(content)
 }
 
 fn bind(folder: &OwnedFd, new_root: &OwnedFd, name: &str, writable: bool) -> rustix::io::Result<()> {

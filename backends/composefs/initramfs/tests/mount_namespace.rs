@@ -183,6 +183,21 @@ fn var_is_the_stateroots_and_writable() {
 }
 
 /// Needs root.
+/// spec: BW-607
+#[test]
+fn var_is_left_to_etc_fstab_if_that_mounts_something_there() {
+    for overlay_etc in [false, true] {
+        let disk = Disk::make(overlay_etc);
+        disk.succeeds(
+            "mount -o remount,rw \"$S\"\nE=\"$S/state/deploy/$D/etc\"\nif test -d \"$E/upper\"; then E=\"$E/upper\"; fi\n\
+             echo 'LABEL=var /var ext4 defaults 0 2' > \"$E/fstab\"\n\
+             boot \"composefs=?$D\"\n\
+             mountpoint -q \"$T/etc\"\nfails mountpoint -q \"$T/var\"\ntest -d \"$T/var\"",
+        );
+    }
+}
+
+/// Needs root.
 /// spec: BW-604
 #[test]
 fn the_physical_root_is_read_only_until_someone_remounts_it() {

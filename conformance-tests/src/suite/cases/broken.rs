@@ -19,6 +19,14 @@ pub(super) const CASES: &[Case] = &[
         Running,
         no_root
     ),
+    case!(
+        "broken::a_system_that_ends_in_its_emergency_mode_is_left",
+        ["BW-123", "BW-127"],
+        KINDS,
+        Running,
+        emergency
+    ),
+    case!("broken::a_system_that_hangs_early_is_left", ["BW-123", "BW-127"], KINDS, Running, hangs_early),
     case!("broken::a_failing_health_check_is_left", ["BW-123", "BW-127"], KINDS, Running, check_fails),
     case!("broken::a_health_check_that_hangs_is_left", ["BW-123", "BW-127"], KINDS, Running, check_hangs),
     case!("broken::a_system_that_freezes_is_left", ["BW-112", "BW-123"], KINDS, Running, freezes),
@@ -41,6 +49,14 @@ async fn left(world: &mut dyn World, health: Health) -> CaseResult {
 
 async fn no_root(world: &mut dyn World) -> CaseResult {
     left(world, Health::NoRoot).await
+}
+
+async fn emergency(world: &mut dyn World) -> CaseResult {
+    left(world, Health::Emergency).await
+}
+
+async fn hangs_early(world: &mut dyn World) -> CaseResult {
+    left(world, Health::HangsEarly).await
 }
 
 async fn check_fails(world: &mut dyn World) -> CaseResult {

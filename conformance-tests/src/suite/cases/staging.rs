@@ -4,7 +4,7 @@ use anyhow::ensure;
 
 use super::{
     World, case,
-    steps::{next_image, reboot_into, shows, stage, upgrade, with_way_back},
+    steps::{has, next_image, reboot_into, shows, stage, upgrade, with_way_back},
 };
 use crate::suite::{Case, CaseResult, Channel, Demand, Property, UpgradeMode, Upgraded, is_version};
 
@@ -37,6 +37,13 @@ pub(super) const CASES: &[Case] = &[
         [],
         Running,
         upgrade_after_missed
+    ),
+    case!(
+        "staging::what_is_no_real_shutdown_leaves_it_staged",
+        ["BW-133"],
+        [Demand::Tier(Property::SoftReboots)],
+        Running,
+        soft_reboot
     ),
 ];
 
@@ -85,8 +92,34 @@ async fn missed_finalisation(world: &mut dyn World) -> CaseResult {
     shows(&status, status.finalization_missed, "the finalisation was missed")?;
     shows(&status, is_version(status.staged.as_ref(), image.version), "the deployment is still staged")?;
     reboot_into(world, image.version).await?;
-    super::steps::has(world, "etc/merge/before-the-cut", Some("local"), "it is merged later").await?;
+    has(world, "etc/merge/before-the-cut", Some("local"), "it is merged later").await?;
     world.remove("etc/merge/before-the-cut").await?;
+    Ok(())
+}
+
+async fn soft_reboot(world: &mut dyn World) -> CaseResult {
+    let now = world.running().await?.version;
+    let image = next_image(world);
+    stage(world, &image).await?;
+    world.write("var/lib/kept", "by everybody").await?;
+    world.restart_units().await?;
+    let status = world.status().await?;
+    shows(
+        &status,
+        is_version(status.staged.as_ref(), image.version),
+        "it is staged after a restart of units",
+    )?;
+    let running = world.soft_reboot().await?;
+    ensure!(running.version == now, "{} runs, although only user space was restarted", running.version);
+    has(world, "var/lib/kept", Some("by everybody"), "/var is still there").await?;
+    let status = world.status().await?;
+    shows(&status, is_version(status.staged.as_ref(), image.version), "the deployment is still staged")?;
+    shows(&status, is_version(status.booted.as_ref(), now), "what ran before runs")?;
+    // What is written now would be lost if /etc had been merged already.
+    world.write("etc/merge/after-the-restart", "local").await?;
+    reboot_into(world, image.version).await?;
+    has(world, "etc/merge/after-the-restart", Some("local"), "it is merged at the real shutdown").await?;
+    world.remove("etc/merge/after-the-restart").await?;
     Ok(())
 }
 

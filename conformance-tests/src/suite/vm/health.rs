@@ -16,6 +16,11 @@ const UNIT: &str = "bootwright-test-broken.service";
 /// Before anything else: the boot never completes.
 const PANIC: &str = "[Unit]\nDescription=Panic, as a broken update would\nDefaultDependencies=no\nBefore=sysinit.target\n\n\
     [Service]\nType=oneshot\nExecStart=/bin/sh -c 'echo c > /proc/sysrq-trigger'\n";
+/// Nobody knows this type.
+const NO_FILE_SYSTEM: &str = "[Unit]\nDescription=A file system that cannot be mounted\nBefore=local-fs.target\n\n\
+    [Mount]\nWhat=none\nWhere=/mnt\nType=no-such-type\n";
+const HANG: &str = "[Unit]\nDescription=Hang, as a broken update would\nDefaultDependencies=no\nBefore=sysinit.target\n\n\
+    [Service]\nType=oneshot\nExecStart=/bin/sleep infinity\nTimeoutStartSec=infinity\n";
 const CHECK_FAILS: &str = "[Unit]\nDescription=A health check that fails\nBefore=boot-complete.target\n\n\
     [Service]\nType=oneshot\nExecStart=/bin/false\n";
 const CHECK_HANGS: &str = "[Unit]\nDescription=A health check that never ends\nBefore=boot-complete.target\n\n\
@@ -46,11 +51,9 @@ pub fn break_as(edits: Edits, health: Health) -> Edits {
         Health::Good | Health::NoRoot | Health::KernelFails => edits,
         Health::NeverComesUp | Health::Panics => unit(edits, PANIC, "sysinit.target.wants"),
         Health::CheckFails => unit(edits, CHECK_FAILS, "boot-complete.target.requires"),
-        Health::CheckHangs => unit(edits, CHECK_HANGS, "boot-complete.target.requires").write(
-            &format!("{FOLDER}/bootwright-confirm.service.d/50-short.conf"),
-            SHORT_PATIENCE,
-            0o644,
-        ),
+        Health::Emergency => unit_named(edits, "mnt.mount", NO_FILE_SYSTEM, "local-fs.target.requires"),
+        Health::HangsEarly => impatient(unit(edits, HANG, "sysinit.target.wants")),
+        Health::CheckHangs => impatient(unit(edits, CHECK_HANGS, "boot-complete.target.requires")),
         Health::Freezes => unit(edits, FREEZE, "boot-complete.target.requires").write(
             "/usr/lib/systemd/system.conf.d/50-watchdog.conf",
             WATCHDOG,
@@ -59,7 +62,15 @@ pub fn break_as(edits: Edits, health: Health) -> Edits {
     }
 }
 
+fn impatient(edits: Edits) -> Edits {
+    edits.write(&format!("{FOLDER}/bootwright-confirm.service.d/50-short.conf"), SHORT_PATIENCE, 0o644)
+}
+
 fn unit(edits: Edits, text: &str, wanted: &str) -> Edits {
-    let edits = edits.write(&format!("{FOLDER}/{UNIT}"), text, 0o644);
-    edits.symlink(&format!("{FOLDER}/{wanted}/{UNIT}"), &format!("../{UNIT}"))
+    unit_named(edits, UNIT, text, wanted)
+}
+
+fn unit_named(edits: Edits, name: &str, text: &str, wanted: &str) -> Edits {
+    let edits = edits.write(&format!("{FOLDER}/{name}"), text, 0o644);
+    edits.symlink(&format!("{FOLDER}/{wanted}/{name}"), &format!("../{name}"))
 }

@@ -57,6 +57,8 @@ const PROPERTIES: &[Property] = &[
     Property::LostVariables,
     Property::ImmutableFiles,
     Property::ChosenDefaults,
+    Property::Fstab,
+    Property::SoftReboots,
 ];
 
 /// One machine.
@@ -318,6 +320,16 @@ impl World for VmWorld {
     async fn reboot(&mut self) -> Result<Running> {
         let patience = if self.broken_ones { TRIALS } else { BOOT };
         self.guest()?.reboot_within(patience)?;
+        self.came_up()
+    }
+
+    async fn restart_units(&mut self) -> Result<()> {
+        self.guest()?.sh("systemctl restart bootwright-finalize.service bootwright-confirm.service")?;
+        Ok(())
+    }
+
+    async fn soft_reboot(&mut self) -> Result<Running> {
+        self.guest()?.soft_reboot()?;
         self.came_up()
     }
 

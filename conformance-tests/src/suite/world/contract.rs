@@ -140,6 +140,16 @@ pub trait World: Debug + Send {
     /// As [`World::reboot`], but the first boot, which comes up, is not confirmed; returns what runs, unconfirmed.
     async fn reboot_unconfirmed(&mut self) -> Result<Running>;
 
+    /// Somebody restarts the units of the program, as tools for configuration do. Only with [`Property::SoftReboots`].
+    async fn restart_units(&mut self) -> Result<()> {
+        Err(Property::SoftReboots.into())
+    }
+
+    /// User space alone is restarted; neither kernel, firmware nor loader are. Only with [`Property::SoftReboots`].
+    async fn soft_reboot(&mut self) -> Result<Running> {
+        Err(Property::SoftReboots.into())
+    }
+
     /// Power is cut now: no finalisation. Then as [`World::power_on`].
     async fn power_cut(&mut self) -> Result<Running>;
 

@@ -36,10 +36,32 @@ state=$top/disk/tide/deploy/$image
 [ -d "$state/etc" ] || refuse "the deployment $image has no /etc"
 mount -t squashfs -o ro,loop "$top/disk/tide/squashfs/$image.squashfs" $top/root
 mount --bind "$state/etc" $top/root/etc
-mount --bind "$state/var" $top/root/var
+# systemd would take what is mounted here for what /etc/fstab names.
+fstab_has_var() {
+    [ -f "$state/etc/fstab" ] || return 1
+    while read -r what at _ options _; do
+        case "${what%"${what#?}"} $at ,$options," in
+            "#"* | *,noauto,*) ;;
+            ?" /var "*) return 0 ;;
+        esac
+    done <"$state/etc/fstab"
+    return 1
+}
+fstab_has_var || mount --bind "$state/var" $top/root/var
 mount --bind $top/disk $top/root/sysroot
 mount -o remount,bind,ro $top/root/sysroot
 umount -l /sysroot
 mount --move $top/root /sysroot
 umount -l $top
+# systemd leaves alone what has this option, of which libmount keeps a list; else it would unmount them before a restart of user space alone.
+mkdir -p /run/mount
+while read -r _ _ _ root at rest; do
+    case $at in
+        /sysroot/var | /sysroot/sysroot) ;;
+        *) continue ;;
+    esac
+    source=${rest##* - }
+    source=${source#* }
+    echo "SRC=${source%% *} TARGET=${at#/sysroot} ROOT=$root OPTS=x-initrd.mount" >>/run/mount/utab
+done </proc/self/mountinfo
 echo "<5>tide-root: the squashfs image $image is the root" >/dev/kmsg

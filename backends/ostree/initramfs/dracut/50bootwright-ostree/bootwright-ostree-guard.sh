@@ -36,7 +36,14 @@ for argument in $cmdline; do
 done
 [ -n "$found" ] || refuse "the kernel command line names no OSTree deployment"
 
-while read -r _ _ _ _ at _; do
-    [ "$at" = /sysroot/sysroot ] && exit 0
+while read -r _ _ _ root at rest; do
+    [ "$at" = /sysroot/sysroot ] || continue
+    # systemd leaves alone what has this option, of which libmount keeps a list (systemd.mount(5)); else it would unmount the physical root before
+    # a restart of user space alone, and nobody would mount it again.
+    source=${rest##* - }
+    source=${source#* }
+    mkdir -p /run/mount
+    echo "SRC=${source%% *} TARGET=/sysroot ROOT=$root OPTS=x-initrd.mount" >>/run/mount/utab
+    exit 0
 done </proc/self/mountinfo
 refuse "the deployment of $found was not mounted"

@@ -23,7 +23,7 @@ installkernel() {
 # called by dracut
 install() {
     local unit
-    inst_multiple mount sh grep
+    inst_multiple mount mkdir sh grep
     # libostree's programs look for it here; its module leaves it out in some versions.
     inst_multiple -o /usr/lib/ostree/prepare-root.conf /etc/ostree/prepare-root.conf
 
