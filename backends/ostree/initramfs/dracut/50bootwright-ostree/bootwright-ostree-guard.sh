@@ -36,14 +36,23 @@ for argument in $cmdline; do
 done
 [ -n "$found" ] || refuse "the kernel command line names no OSTree deployment"
 
-while read -r _ _ _ root at rest; do
-    [ "$at" = /sysroot/sysroot ] || continue
-    # systemd leaves alone what has this option, of which libmount keeps a list (systemd.mount(5)); else it would unmount the physical root before
-    # a restart of user space alone, and nobody would mount it again.
+# systemd leaves alone what has this option, of which libmount keeps a list (systemd.mount(5)); else it would unmount the physical root, and a /boot
+# that is on it, before a restart of user space alone, and nobody would mount them again.
+mark() {
     source=${rest##* - }
     source=${source#* }
     mkdir -p /run/mount
-    echo "SRC=${source%% *} TARGET=/sysroot ROOT=$root OPTS=x-initrd.mount" >>/run/mount/utab
-    exit 0
+    echo "SRC=${source%% *} TARGET=${at#/sysroot} ROOT=$root OPTS=x-initrd.mount" >>/run/mount/utab
+}
+
+mounted=
+while read -r _ _ _ root at rest; do
+    case $at in
+    /sysroot/sysroot)
+        mounted=yes
+        mark
+        ;;
+    /sysroot/boot) mark ;;
+    esac
 done </proc/self/mountinfo
-refuse "the deployment of $found was not mounted"
+[ -n "$mounted" ] || refuse "the deployment of $found was not mounted"
