@@ -74,7 +74,26 @@ fn check_finalized(context: &Context<'_>) -> Result<bool> {
 
 #[cfg(test)]
 mod tests {
-    use bootwright_core::efi::{OUR_VENDOR, TRIAL};
+    use bootwright_core::{
+        efi::{OUR_VENDOR, TRIAL},
+        engine::UNITS,
+    };
+
+    #[test]
+    fn images_are_asked_for_the_units_that_there_are() {
+        let files = [
+            ("bootwright-try-again.service", include_str!("../../systemd/bootwright-try-again.service")),
+            ("bootwright-finalize.service", include_str!("../../systemd/bootwright-finalize.service")),
+            ("bootwright-confirm.service", include_str!("../../systemd/bootwright-confirm.service")),
+            ("bootwright-unhealthy.service", include_str!("../../systemd/bootwright-unhealthy.service")),
+        ];
+        let there = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/systemd")).unwrap().count();
+        assert_eq!((files.len(), files.len()), (there, UNITS.len()));
+        for (name, text) in files {
+            let wanted = text.lines().find_map(|line| line.strip_prefix("WantedBy="));
+            assert!(UNITS.iter().any(|(unit, target)| *unit == name && Some(*target) == wanted), "{name}");
+        }
+    }
 
     #[test]
     fn the_unit_that_tries_again_waits_for_the_variable_that_notes_a_trial() {

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
-use bootwright_core::{model::KernelCmdline, uki};
+use bootwright_core::{engine::UNITS, model::KernelCmdline, uki};
 
 use crate::{
     cargo::build_program,
@@ -25,14 +25,6 @@ const USUAL_BACKEND: &str = "composefs";
 const PROFILE: &[&str] = &["--profile", "image"];
 /// Where Debian's systemd-boot-efi puts the stub that UKIs are made with.
 const STUB: &str = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub";
-
-/// Units of every installed system, and what wants them.
-const UNITS: [(&str, &[&str]); 4] = [
-    ("bootwright-try-again.service", &["sysinit.target"]),
-    ("bootwright-finalize.service", &["multi-user.target"]),
-    ("bootwright-confirm.service", &["multi-user.target"]),
-    ("bootwright-unhealthy.service", &["emergency.target"]),
-];
 
 /// Programs of this workspace, built for images and for the host that installs them.
 #[derive(Debug, Clone)]
@@ -171,7 +163,7 @@ impl Systems {
         let agent = workspace("conformance-tests/agent/bootwright-guest-agent.service");
         edits = unit(edits, &agent, &["multi-user.target"])?;
         UNITS.into_iter().try_fold(edits, |edits, (name, wanted)| {
-            unit(edits, &workspace("cli/systemd").join(name), wanted)
+            unit(edits, &workspace("cli/systemd").join(name), &[wanted])
         })
     }
 
@@ -191,7 +183,7 @@ impl Systems {
         for (unit, wanted) in UNITS {
             let path = workspace("cli/systemd").join(unit);
             let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-            recipe = recipe.unit(unit, &text, wanted);
+            recipe = recipe.unit(unit, &text, &[wanted]);
         }
         Ok(marked(recipe))
     }

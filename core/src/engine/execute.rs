@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{
     DeploymentRecord, Engine, Intent, Observed, Operation, StagedRecord, Step, Target, defaults,
-    journal::Publication, verbs::ImageRequest,
+    journal::Publication, units, verbs::ImageRequest,
 };
 use crate::{
     boot_files::short_of_space,
@@ -143,7 +143,21 @@ impl<'a> Run<'a> {
         parts.state.set_record(&deployment.id, &record)?;
         // Better refused now than at shutdown, when nobody looks.
         self.engine.entry_spec(&deployment.id).await?;
+        self.warn_of_missing_units(&deployment.id).await?;
         self.prepared = Some(deployment.id);
+        Ok(())
+    }
+
+    /// Not refused: an administrator may enable them, or call the program from other units.
+    async fn warn_of_missing_units(&self, id: &DeploymentId) -> Result<()> {
+        let tree = self.engine.parts.backend.tree(id).await?;
+        let missing = units::missing(&*tree).await?;
+        if !missing.is_empty() {
+            let units = missing.join(", ");
+            tracing::warn!(
+                "the image does not enable {units}: a system made of it cannot upgrade itself, or not safely"
+            );
+        }
         Ok(())
     }
 

@@ -18,6 +18,7 @@ mod refresh;
 mod room;
 mod state;
 mod status;
+mod units;
 mod verbs;
 
 pub use abandoned::{AbandonReason, Abandoned};
@@ -27,6 +28,7 @@ pub use observe::Observed;
 pub use plan::{Operation, Step, Target, plan};
 pub use state::{DeploymentRecord, StagedRecord, StateStore, SystemRecord};
 pub use status::{DeploymentStatus, Status};
+pub use units::UNITS;
 pub use verbs::{InstallRequest, UpdateMode, UpdateOutcome, UpdateRequest};
 
 use std::{fmt::Debug, sync::Arc, time::Duration};

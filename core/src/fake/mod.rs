@@ -16,3 +16,5 @@ pub use disk::{FakeCheckpoint, FakeSeen};
 pub use images::{FakeFlaw, FakeImage, FakeImages};
 pub use loader::FakeLoader;
 pub use machine::FakeMachine;
+#[cfg(test)]
+pub(crate) use tree::FakeTree;

@@ -11,7 +11,7 @@ use crate::{
 
 /// Files of a fake deployment.
 #[derive(Debug)]
-pub(super) struct FakeTree(pub(super) BTreeMap<String, String>);
+pub(crate) struct FakeTree(pub(crate) BTreeMap<String, String>);
 
 #[async_trait]
 impl TreeReader for FakeTree {
