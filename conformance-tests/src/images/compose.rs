@@ -16,6 +16,8 @@ use super::{
     writer::{OciLayoutWriter, layout_path},
 };
 
+/// Where an image has its units.
+pub const UNIT_FOLDER: &str = "/usr/lib/systemd/system";
 /// Where the kernel arguments of a composed image are.
 pub const KARGS_FILE: &str = "/usr/lib/bootc/kargs.d/10-test.toml";
 /// Kernel arguments of a test image. `rw`: the overlay on `/etc` cannot be mounted under a read-only root.
@@ -125,13 +127,11 @@ impl Recipe {
         self.top_file(TopFile { path: path.to_owned(), content, mode: 0o777, in_initramfs: true })
     }
 
-    /// Adds a systemd unit of the image, wanted by the targets in `wanted_by`.
+    /// Adds a systemd unit of the image, wanted by `target`.
     #[must_use]
-    pub fn unit(self, name: &str, text: &str, wanted_by: &[&str]) -> Self {
-        let recipe = self.file(&format!("/usr/lib/systemd/system/{name}"), text, 0o644);
-        wanted_by.iter().fold(recipe, |recipe, target| {
-            recipe.symlink(&format!("/usr/lib/systemd/system/{target}.wants/{name}"), &format!("../{name}"))
-        })
+    pub fn unit(self, name: &str, text: &str, target: &str) -> Self {
+        let recipe = self.file(&format!("{UNIT_FOLDER}/{name}"), text, 0o644);
+        recipe.symlink(&format!("{UNIT_FOLDER}/{target}.wants/{name}"), &format!("../{name}"))
     }
 
     /// Adds a dracut module of the caller.
@@ -148,7 +148,7 @@ impl Recipe {
         self.host_program("/usr/lib/bootwright/guest-agent", program).unit(
             "bootwright-guest-agent.service",
             unit,
-            &["multi-user.target"],
+            "multi-user.target",
         )
     }
 }
@@ -247,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_unit_is_enabled_by_a_link_in_usr() {
-        let recipe = Recipe::debian().unit("x.service", "[Service]\n", &["multi-user.target"]);
+        let recipe = Recipe::debian().unit("x.service", "[Service]\n", "multi-user.target");
         let paths: Vec<&str> = recipe.top.iter().map(|file| file.path.as_str()).collect();
         assert_eq!(
             paths,

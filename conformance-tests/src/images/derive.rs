@@ -5,6 +5,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     cache::{Cache, Key},
+    compose::UNIT_FOLDER,
     entry::{Content, Entry, EntryKind},
     oci::OciImage,
     writer::{OciLayoutWriter, layout_path},
@@ -34,6 +35,13 @@ impl Edits {
     #[must_use]
     pub fn symlink(self, path: &str, target: &str) -> Self {
         self.entry(Entry::symlink(path, target))
+    }
+
+    /// Adds or replaces a systemd unit, for which a link in the folder `wanted` of another ("multi-user.target.wants") asks.
+    #[must_use]
+    pub fn unit(self, name: &str, text: impl Into<Vec<u8>>, wanted: &str) -> Self {
+        let edits = self.write(&format!("{UNIT_FOLDER}/{name}"), text, 0o644);
+        edits.symlink(&format!("{UNIT_FOLDER}/{wanted}/{name}"), &format!("../{name}"))
     }
 
     /// Removes a file or a folder with all that is in it.

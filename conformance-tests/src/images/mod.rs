@@ -27,7 +27,7 @@ mod packages;
 mod writer;
 
 pub use cache::{Blob, BlobStore, Cache};
-pub use compose::{KARGS_FILE, Recipe, TopContent, TopFile, compose};
+pub use compose::{KARGS_FILE, Recipe, TopContent, TopFile, UNIT_FOLDER, compose};
 pub use derive::{Edits, derive};
 pub use entry::{Content, Entry, EntryKind, IMAGE_TIME};
 pub use layer::{Layer, LayerSink, write_layer, write_tar};

@@ -161,9 +161,9 @@ impl Systems {
             .write("/usr/lib/bootwright/guest-agent", program(&self.programs.agent)?, 0o755)
             .write("/usr/share/marker/version", format!("{version}\n"), 0o644);
         let agent = workspace("conformance-tests/agent/bootwright-guest-agent.service");
-        edits = unit(edits, &agent, &["multi-user.target"])?;
-        UNITS.into_iter().try_fold(edits, |edits, (name, wanted)| {
-            unit(edits, &workspace("cli/systemd").join(name), &[wanted])
+        edits = unit(edits, &agent, "multi-user.target")?;
+        UNITS.into_iter().try_fold(edits, |edits, (name, target)| {
+            unit(edits, &workspace("cli/systemd").join(name), target)
         })
     }
 
@@ -180,10 +180,10 @@ impl Systems {
             .host_program("/usr/bin/bootwright", &programs.bootwright);
         recipe.name = format!("bootwright-{}", self.backend.backend);
         recipe = self.early_boot(recipe)?;
-        for (unit, wanted) in UNITS {
+        for (unit, target) in UNITS {
             let path = workspace("cli/systemd").join(unit);
             let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-            recipe = recipe.unit(unit, &text, &[wanted]);
+            recipe = recipe.unit(unit, &text, target);
         }
         Ok(marked(recipe))
     }
@@ -249,16 +249,11 @@ impl Systems {
     }
 }
 
-/// Adds a unit of the host, wanted by these targets.
-fn unit(edits: Edits, path: &Path, wanted_by: &[&str]) -> Result<Edits> {
-    let bytes = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;
+/// Adds a unit of the host, wanted by this target.
+fn unit(edits: Edits, path: &Path, target: &str) -> Result<Edits> {
+    let text = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let folder = "/usr/lib/systemd/system";
-    let edits = edits.write(&format!("{folder}/{name}"), bytes, 0o644);
-    let link = |edits: Edits, target: &&str| {
-        edits.symlink(&format!("{folder}/{target}.wants/{name}"), &format!("../{name}"))
-    };
-    Ok(wanted_by.iter().fold(edits, link))
+    Ok(edits.unit(&name, text, &format!("{target}.wants")))
 }
 
 /// An image of any transport as a layout on this machine.

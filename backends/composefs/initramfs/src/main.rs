@@ -19,7 +19,7 @@ mod options;
 mod root;
 mod scratch;
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -63,7 +63,8 @@ fn mount_root(options: &MountOptions) -> Result<()> {
         root::Places { sysroot: &options.sysroot, target: options.target(), scratch: &options.scratch };
     root::set_up(&root, &places)?;
     if options.is_real() {
-        mark_mounts(places.target);
+        // If it fails, only a restart of user space alone is worse than it could be.
+        let _ = mark_mounts(places.target);
     }
     let verity = if root.verity_required { "required" } else { "not required" };
     console::info(&format!("composefs image {} is the root, fs-verity {verity}", root.digest));
@@ -81,15 +82,13 @@ fn reboot_after_panic(cmdline: &str) {
     }
 }
 
-/// Tells systemd that the mounts of the root at `target` stay. If that fails, only a restart of user space alone is worse than it could be.
+/// Tells systemd that the mounts of the root at `target` stay.
 #[expect(clippy::disallowed_methods, reason = "it is on no disk")]
-fn mark_mounts(target: &Path) {
-    let utab = Path::new(marks::UTAB);
-    let mountinfo = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let lines = marks::lines(&mountinfo, &target.to_string_lossy(), &["/var", "/sysroot"]);
-    let _ = utab.parent().map_or(Ok(()), std::fs::create_dir_all);
-    let file = std::fs::File::options().create(true).append(true).open(utab);
-    let _ = file.and_then(|mut file| file.write_all(lines.as_bytes()));
+fn mark_mounts(target: &Path) -> io::Result<()> {
+    let mountinfo = std::fs::read_to_string("/proc/self/mountinfo")?;
+    std::fs::create_dir_all(marks::FOLDER)?;
+    let mut utab = std::fs::File::options().create(true).append(true).open(marks::UTAB)?;
+    utab.write_all(marks::lines(&mountinfo, &target.to_string_lossy(), &["/var", "/sysroot"]).as_bytes())
 }
 
 /// Says why, takes the raw root away from whoever might start it, and fails.

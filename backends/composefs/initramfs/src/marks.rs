@@ -5,7 +5,9 @@
 //! a file of its own, `/run/mount/utab`, a line with `KEY=value` pairs for each mount, and finds the mount by its source, its place and its root
 //! (util-linux, `libmount/src/tab_parse.c`).
 
-/// Where libmount keeps what the kernel does not, in a folder that may have to be made.
+/// The folder of [`UTAB`], which may have to be made.
+pub const FOLDER: &str = "/run/mount";
+/// Where libmount keeps what the kernel does not.
 pub const UTAB: &str = "/run/mount/utab";
 
 /// The lines that mark what is mounted at `places` of the root at `target`, in `mountinfo` as proc(5) describes it. Both files quote white space in the

@@ -70,7 +70,7 @@ fn mount_state(disk: &OwnedFd, layout: &Layout, new_root: &OwnedFd) -> Result<()
         EtcMount::Overlay => overlay_etc(&etc, new_root),
     }
     .doing("mount /etc")?;
-    if fstab(new_root).is_some_and(|fstab| fstab::has_var(&fstab)) {
+    if read_fstab(new_root).is_some_and(|lines| fstab::has_var(&lines)) {
         return Ok(());
     }
     // The link leads to the folder that the deployments of a stateroot share; IN_ROOT keeps it on the physical root.
@@ -79,7 +79,7 @@ fn mount_state(disk: &OwnedFd, layout: &Layout, new_root: &OwnedFd) -> Result<()
 }
 
 /// The new root's `/etc/fstab`, if there is one that can be read. Of a longer one, the first MiB.
-fn fstab(new_root: &OwnedFd) -> Option<Vec<u8>> {
+fn read_fstab(new_root: &OwnedFd) -> Option<Vec<u8>> {
     const LIMIT: u64 = 1 << 20;
     // Across the mount, but not through a link.
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;

@@ -1,12 +1,14 @@
 //! Between an upgrade and its reboot.
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 
 use super::{
     World, case,
     steps::{has, next_image, reboot_into, shows, stage, upgrade, with_way_back},
 };
-use crate::suite::{Case, CaseResult, Channel, Demand, Property, UpgradeMode, Upgraded, is_version};
+use crate::suite::{
+    Case, CaseResult, Channel, Demand, Property, SystemStatus, UpgradeMode, Upgraded, Version, is_version,
+};
 
 pub(super) const CASES: &[Case] = &[
     case!(
@@ -88,9 +90,8 @@ async fn missed_finalisation(world: &mut dyn World) -> CaseResult {
     world.write("etc/merge/before-the-cut", "local").await?;
     let running = world.power_cut().await?;
     ensure!(running.version == now, "{} runs after a power cut, {now} should", running.version);
-    let status = world.status().await?;
+    let status = still_staged(world, image.version).await?;
     shows(&status, status.finalization_missed, "the finalisation was missed")?;
-    shows(&status, is_version(status.staged.as_ref(), image.version), "the deployment is still staged")?;
     reboot_into(world, image.version).await?;
     has(world, "etc/merge/before-the-cut", Some("local"), "it is merged later").await?;
     world.remove("etc/merge/before-the-cut").await?;
@@ -103,24 +104,24 @@ async fn soft_reboot(world: &mut dyn World) -> CaseResult {
     stage(world, &image).await?;
     world.write("var/lib/kept", "by everybody").await?;
     world.restart_units().await?;
-    let status = world.status().await?;
-    shows(
-        &status,
-        is_version(status.staged.as_ref(), image.version),
-        "it is staged after a restart of units",
-    )?;
+    still_staged(world, image.version).await.context("after a restart of units")?;
     let running = world.soft_reboot().await?;
     ensure!(running.version == now, "{} runs, although only user space was restarted", running.version);
     has(world, "var/lib/kept", Some("by everybody"), "/var is still there").await?;
-    let status = world.status().await?;
-    shows(&status, is_version(status.staged.as_ref(), image.version), "the deployment is still staged")?;
+    let status = still_staged(world, image.version).await?;
     shows(&status, is_version(status.booted.as_ref(), now), "what ran before runs")?;
     // What is written now would be lost if /etc had been merged already.
     world.write("etc/merge/after-the-restart", "local").await?;
     reboot_into(world, image.version).await?;
     has(world, "etc/merge/after-the-restart", Some("local"), "it is merged at the real shutdown").await?;
     world.remove("etc/merge/after-the-restart").await?;
-    Ok(())
+    Ok(world.remove("var/lib/kept").await?)
+}
+
+async fn still_staged(world: &mut dyn World, version: Version) -> anyhow::Result<SystemStatus> {
+    let status = world.status().await?;
+    shows(&status, is_version(status.staged.as_ref(), version), "the deployment is still staged")?;
+    Ok(status)
 }
 
 async fn upgrade_after_missed(world: &mut dyn World) -> CaseResult {

@@ -3,14 +3,13 @@
 use anyhow::{Context as _, Result, ensure};
 
 use crate::{
-    images::{Edits, KARGS_FILE, OciImage},
+    images::{Edits, KARGS_FILE, OciImage, UNIT_FOLDER},
     suite::Health,
 };
 
 /// No file system knows this option: the initramfs cannot mount the root.
 pub const NO_ROOT_ARGUMENT: &str = "rootflags=no_such_option_of_any_file_system";
 
-const FOLDER: &str = "/usr/lib/systemd/system";
 /// The unit that breaks a boot.
 const UNIT: &str = "bootwright-test-broken.service";
 /// Before anything else: the boot never completes.
@@ -51,7 +50,7 @@ pub fn break_as(edits: Edits, health: Health) -> Edits {
         Health::Good | Health::NoRoot | Health::KernelFails => edits,
         Health::NeverComesUp | Health::Panics => unit(edits, PANIC, "sysinit.target.wants"),
         Health::CheckFails => unit(edits, CHECK_FAILS, "boot-complete.target.requires"),
-        Health::Emergency => unit_named(edits, "mnt.mount", NO_FILE_SYSTEM, "local-fs.target.requires"),
+        Health::Emergency => edits.unit("mnt.mount", NO_FILE_SYSTEM, "local-fs.target.requires"),
         Health::HangsEarly => impatient(unit(edits, HANG, "sysinit.target.wants")),
         Health::CheckHangs => impatient(unit(edits, CHECK_HANGS, "boot-complete.target.requires")),
         Health::Freezes => unit(edits, FREEZE, "boot-complete.target.requires").write(
@@ -63,14 +62,9 @@ pub fn break_as(edits: Edits, health: Health) -> Edits {
 }
 
 fn impatient(edits: Edits) -> Edits {
-    edits.write(&format!("{FOLDER}/bootwright-confirm.service.d/50-short.conf"), SHORT_PATIENCE, 0o644)
+    edits.write(&format!("{UNIT_FOLDER}/bootwright-confirm.service.d/50-short.conf"), SHORT_PATIENCE, 0o644)
 }
 
 fn unit(edits: Edits, text: &str, wanted: &str) -> Edits {
-    unit_named(edits, UNIT, text, wanted)
-}
-
-fn unit_named(edits: Edits, name: &str, text: &str, wanted: &str) -> Edits {
-    let edits = edits.write(&format!("{FOLDER}/{name}"), text, 0o644);
-    edits.symlink(&format!("{FOLDER}/{wanted}/{name}"), &format!("../{name}"))
+    edits.unit(UNIT, text, wanted)
 }
