@@ -1,6 +1,13 @@
 //! A world with real plugins and real file systems.
 
-use std::{any::Any, collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    any::Any,
+    collections::BTreeMap,
+    fs::File,
+    io::Write as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::Context as _;
 use async_trait::async_trait;
@@ -103,8 +110,15 @@ impl ImageLookup for Layouts {
 
 /// Verified reads where this kernel has them.
 fn verity(plugin: &BackendPlugin) -> Verity {
-    let kernel = std::path::Path::new("/sys/fs/ext4/features/verity").exists();
+    let kernel = Path::new("/sys/fs/ext4/features/verity").exists();
     if kernel && plugin.verifies_by_default() { Verity::Required } else { Verity::Optional }
+}
+
+/// In place: a file that was there before takes no further block, and gives none away that a full disk then lacks.
+fn overwrite(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut file = File::options().write(true).create(true).truncate(false).open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.set_len(text.len() as u64)
 }
 
 impl LoopWorld {
@@ -229,7 +243,7 @@ impl LoopWorld {
         let live = live_root(&self.disk.sysroot(), &cmdline).with_context(|| format!("boot {chosen:#?}"))?;
         if let Some(root) = &live.root {
             // What a running system would have mounted there.
-            std::fs::write(root.join("proc/cmdline"), &cmdline)?;
+            overwrite(&root.join("proc/cmdline"), &cmdline)?;
         }
         let booted = self.open_backend()?.booted(&KernelCmdline::parse_lossy(&cmdline)).await?;
         let id = booted.with_context(|| format!("the backend does not recognise {cmdline:?}"))?;
@@ -457,7 +471,7 @@ impl World for LoopWorld {
     }
 
     async fn set_immutable(&mut self, path: &str, immutable: bool) -> Result<()> {
-        let file = std::fs::File::open(self.writable(path)?)?;
+        let file = File::open(self.writable(path)?)?;
         let mut flags = rustix::fs::ioctl_getflags(&file).map_err(std::io::Error::from)?;
         flags.set(rustix::fs::IFlags::IMMUTABLE, immutable);
         rustix::fs::ioctl_setflags(&file, flags).map_err(std::io::Error::from)?;
@@ -529,7 +543,7 @@ impl World for LoopWorld {
         }
         let found = rustix::fs::statvfs(&place).map_err(std::io::Error::from)?;
         let size = (found.f_bavail * found.f_frsize).saturating_sub(left);
-        let file = std::fs::File::create(place.join(FILLER))?;
+        let file = File::create(place.join(FILLER))?;
         rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, size.max(1))
             .map_err(std::io::Error::from)?;
         Ok(())

@@ -411,11 +411,14 @@ impl World for VmWorld {
     }
 
     async fn write(&mut self, path: &str, text: &str) -> Result<()> {
-        Ok(self.guest()?.vm().put_file(&format!("/{path}"), text.as_bytes(), 0o644, COMMAND)?)
+        let guest = self.guest()?;
+        guest.vm().put_file(&format!("/{path}"), text.as_bytes(), 0o644, COMMAND)?;
+        guest.sh(&format!("sync -f '/{path}'"))?;
+        Ok(())
     }
 
     async fn remove(&mut self, path: &str) -> Result<()> {
-        self.guest()?.sh(&format!("rm '/{path}'"))?;
+        self.guest()?.sh(&format!("rm '/{path}' && sync -f \"$(dirname '/{path}')\""))?;
         Ok(())
     }
 

@@ -186,10 +186,10 @@ pub trait World: Debug + Send {
     /// Text of a file of the running system (`usr/…`, `etc/…`, `var/…`), or `None` if there is none.
     async fn read(&mut self, path: &str) -> Result<Option<String>>;
 
-    /// Writes a file in the running system's `etc/` or `var/`, with its folders.
+    /// Writes a file in the running system's `etc/` or `var/`, with its folders. It is on the disk then: a power cut does not undo it.
     async fn write(&mut self, path: &str, text: &str) -> Result<()>;
 
-    /// Removes a file in the running system's `etc/` or `var/`.
+    /// Removes a file in the running system's `etc/` or `var/`, on the disk, too.
     async fn remove(&mut self, path: &str) -> Result<()>;
 
     /// What firmware and loader would show, the default first, read from the boot files and variables without the plugins' help.
