@@ -35,7 +35,7 @@ pub struct Options {
     #[arg(long, value_name = "N")]
     pub jobs: Option<usize>,
     /// At how many of the changes that a verb makes power is cut, and faults are injected: a number, or `all`, which takes an hour on real plugins,
-    /// and also tries all pairs of two cuts [default: 6 on fakes, 3 on loop disks].
+    /// and also tries all pairs of two cuts [default: 4 on fakes, 3 on loop disks].
     #[arg(long, value_name = "N")]
     pub points: Option<Points>,
     /// Only the i-th of n parts of equal length, counted from 1.
