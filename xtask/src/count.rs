@@ -2,6 +2,9 @@
 
 use std::{fmt, ops::AddAssign};
 
+/// How libtest's summary begins.
+const RESULT: &str = "test result: ";
+
 /// Numbers of tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Count {
@@ -24,9 +27,12 @@ impl Count {
 
     /// What a test runner's whole output says; `None` if it ends without a summary.
     pub fn in_output(output: &[String]) -> Option<Self> {
-        let mut found = None;
+        let (mut found, mut running) = (None, 0_u32);
         for line in output {
-            if let Some(count) = nextest(line).or_else(|| libtest(line)) {
+            running += u32::from(is_libtest_start(line));
+            let count = nextest(line).or_else(|| libtest(line, running > 1));
+            running -= u32::from(running > 0 && is_libtest_end(line));
+            if let Some(count) = count {
                 *found.get_or_insert_default() += count;
             }
         }
@@ -66,12 +72,22 @@ fn nextest(line: &str) -> Option<Count> {
     Some(count)
 }
 
+/// `running 5 tests`
+fn is_libtest_start(line: &str) -> bool {
+    let number = line.strip_prefix("running ").and_then(|rest| rest.split_once(" test"));
+    number.is_some_and(|(number, _)| number.parse::<u64>().is_ok())
+}
+
+fn is_libtest_end(line: &str) -> bool {
+    line.starts_with(RESULT)
+}
+
 /// `test result: ok. 5 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s`
 ///
 /// A test that runs itself once more in a process of its own, as those of mounts do, lets that process print such a line as
-/// well: one test, all others filtered out. The test itself is counted, so that line is not.
-fn libtest(line: &str) -> Option<Count> {
-    let (_, numbers) = line.trim_start().strip_prefix("test result: ")?.split_once(". ")?;
+/// well, `inner`: one test, all others filtered out. The test itself is counted, so that line is not.
+fn libtest(line: &str, inner: bool) -> Option<Count> {
+    let (_, numbers) = line.trim_start().strip_prefix(RESULT)?.split_once(". ")?;
     let (mut count, mut filtered) = (Count::default(), 0);
     for (number, word) in items(numbers, ';') {
         match word.as_str() {
@@ -82,9 +98,9 @@ fn libtest(line: &str) -> Option<Count> {
             _ => {}
         }
     }
-    let nested = count.ran() == 1 && count.skipped == 0 && filtered > 0;
+    let again = inner && count.ran() == 1 && count.skipped == 0 && filtered > 0;
     count.skipped += filtered;
-    Some(if nested { Count::default() } else { count })
+    Some(if again { Count::default() } else { count })
 }
 
 /// The parts that are a number and a word.
@@ -159,7 +175,15 @@ mod tests {
             "test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 100 filtered out; finished in 1.1s";
         let outer =
             "test result: ok. 101 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 41s";
-        assert_eq!(of(&[inner, outer]), Some(Count { passed: 101, failed: 0, skipped: 0 }));
+        let lines = ["running 101 tests", "running 1 test", inner, outer];
+        assert_eq!(of(&lines), Some(Count { passed: 101, failed: 0, skipped: 0 }));
+    }
+
+    #[test]
+    fn the_only_test_that_was_asked_for_counts() {
+        let line =
+            "test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 2 filtered out; finished in 145.19s";
+        assert_eq!(of(&["running 1 test", line]), Some(Count { passed: 1, failed: 0, skipped: 2 }));
     }
 
     #[test]
