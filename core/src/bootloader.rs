@@ -10,7 +10,7 @@ use async_trait::async_trait;
 
 use crate::{
     capability::BootloaderCapabilities,
-    error::Result,
+    error::{Error, Result},
     model::{BootPlan, BootState, DeploymentId, Removed, SpaceNeed, VerifyReport},
     tree::{BlobSource, TreeReader},
 };
@@ -22,8 +22,23 @@ use crate::{
 pub struct Staged {
     /// Generation of the plan.
     pub generation: u64,
-    /// The bootloader's own notes on what its commit has to do.
-    pub token: Box<dyn Any + Send>,
+    token: Box<dyn Any + Send>,
+}
+
+impl Staged {
+    /// What was staged for `plan`, with the bootloader's own notes on what its commit has to do.
+    pub fn new(plan: &BootPlan, token: impl Any + Send) -> Self {
+        Self { generation: plan.generation, token: Box::new(token) }
+    }
+
+    /// The notes, for the commit.
+    ///
+    /// # Errors
+    /// `Internal` if they are of another type: another bootloader's.
+    pub fn into_token<T: Any>(self) -> Result<T> {
+        let other = |_| Error::internal("these boot files were staged by another bootloader");
+        self.token.downcast().map(|token| *token).map_err(other)
+    }
 }
 
 /// A program that starts kernels.

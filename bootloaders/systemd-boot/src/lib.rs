@@ -33,7 +33,7 @@ use std::{
 
 use async_trait::async_trait;
 use bootwright_core::{
-    Bootloader, Error, Result,
+    Bootloader, Result,
     bootloader::Staged,
     capability::BootloaderCapabilities,
     context::BootContext,
@@ -126,14 +126,11 @@ impl Bootloader for SystemdBoot {
     ) -> Result<Staged> {
         bootwright_core::boot_files::short_of_space(&self.space_needed(plan).await?)?;
         let token = stage::stage(&self.context, plan, blobs, tree).await?;
-        Ok(Staged { generation: plan.generation, token: Box::new(token) })
+        Ok(Staged::new(plan, token))
     }
 
     async fn commit(&self, staged: Staged) -> Result<()> {
-        let token = staged.token.downcast::<stage::Token>();
-        let token =
-            token.map_err(|_| Error::internal("these boot files were staged by another bootloader"))?;
-        commit::commit(&self.context, &token)
+        commit::commit(&self.context, &staged.into_token()?)
     }
 
     async fn remove_unfinished(&self) -> Result<()> {

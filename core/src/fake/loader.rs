@@ -244,16 +244,17 @@ impl Bootloader for FakeLoader {
             });
         }
         let token = Switch { order, one_shot: plan.one_shot.clone() };
-        Ok(Staged { generation: plan.generation, token: Box::new(token) })
+        Ok(Staged::new(plan, token))
     }
 
     async fn commit(&self, staged: Staged) -> Result<()> {
-        let switch = staged.token.downcast::<Switch>().map_err(|_| Error::internal("a foreign token"))?;
+        let generation = staged.generation;
+        let switch: Switch = staged.into_token()?;
         self.faults.before("switch the fake boot order")?;
         let mut partition = self.locked();
         partition.order = switch.order;
         partition.one_shot = switch.one_shot;
-        partition.generation = staged.generation;
+        partition.generation = generation;
         Ok(())
     }
 
