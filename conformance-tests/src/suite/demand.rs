@@ -10,7 +10,7 @@ use crate::{oracle, system::KernelFormat};
 /// What a world can do beyond the ordinary. A tier states which it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Property {
-    /// [`super::World::stop_before`], [`super::World::fail_once`], [`super::World::mutations`], [`super::World::checkpoint`].
+    /// [`super::Operate::stop_before`], [`super::Operate::fail_once`], [`super::Operate::mutations`], [`super::World::checkpoint`].
     CrashPoints,
     /// [`super::World::ask_plugin`].
     PluginCalls,
@@ -22,7 +22,7 @@ pub enum Property {
     FullRoot,
     /// [`super::World::fingerprint`].
     Fingerprints,
-    /// [`super::World::reboot_unconfirmed`].
+    /// [`super::Operate::reboot_unconfirmed`].
     UnconfirmedBoots,
     /// [`super::World::entries`].
     BootMenus,

@@ -34,4 +34,6 @@ pub use image::{Channel, Defect, Health, TestImage, Version};
 pub use points::Points;
 pub use seen::{FsckFindings, Left, Running, SeenEntry, Shown, SystemStatus, Upgraded, is_version};
 pub use trouble::{Refusal, Result, Trouble, refused};
-pub use world::{Damage, Filler, InstallOptions, PluginCall, Reuse, UpgradeMode, World, WorldFactory};
+pub use world::{
+    Damage, Filler, InstallOptions, Operate, PluginCall, Reuse, UpgradeMode, World, WorldFactory,
+};

@@ -7,9 +7,9 @@ use async_trait::async_trait;
 use bootwright_core::{
     Error, StorageBackend as _,
     capability::{BackendCapabilities, BootloaderCapabilities},
-    engine::{Engine, InstallRequest, SystemRecord, UpdateOutcome, UpdateRequest},
+    engine::{Engine, InstallRequest, SystemRecord},
     fake::{FakeCheckpoint, FakeFlaw, FakeImage, FakeMachine},
-    fs::{Fault, Faults},
+    fs::Faults,
     model::{DeploymentId, ImageReference, Stateroot},
     registry::{BackendPlugin, Verification, Verity},
     wrap,
@@ -17,9 +17,10 @@ use bootwright_core::{
 
 use crate::{
     suite::{
-        Cell, Channel, Damage, Defect, Demand, Fingerprint, FsckFindings, Health, InstallOptions, Missing,
-        PluginCall, Points, Property, Result, Running, SeenEntry, SystemStatus, TestImage, Tier, Trouble,
-        UpgradeMode, Upgraded, Version, World, demand::Offer, world::calls,
+        Cell, Channel, Damage, Defect, Demand, Fingerprint, Health, InstallOptions, Missing, PluginCall,
+        Points, Property, Result, Running, SeenEntry, TestImage, Tier, Trouble, Version, World,
+        demand::Offer,
+        world::{InProcess, calls},
     },
     system::KernelFormat,
 };
@@ -75,26 +76,8 @@ impl FakeWorld {
         Ok(Self { cell, machine, faults, backend, loader, points, versions: 0, running: None })
     }
 
-    fn engine(&self) -> Result<Engine> {
-        Ok(self.machine.engine(&self.faults)?)
-    }
-
     fn runs(&self) -> Result<DeploymentId> {
         Ok(self.running.clone().context("nothing runs")?)
-    }
-
-    /// One boot; returns whether it comes up.
-    async fn boot_once(&mut self) -> Result<bool> {
-        self.running = self.machine.boot().await?;
-        let id = self.running.clone().context("the disk does not boot")?;
-        let engine_sees = self.machine.backend(&Faults::none()).booted(self.machine.cmdline()).await?;
-        if engine_sees != Some(id) {
-            return Err(anyhow::anyhow!("the backend does not recognise what boots").into());
-        }
-        let running = self.machine.cmdline().to_string();
-        let started = self.machine.seen().into_iter().find(|seen| seen.cmdline == running);
-        let fails = started.is_some_and(|seen| String::from_utf8_lossy(&seen.kernel).contains(KERNEL_FAILS));
-        Ok(!fails && self.read(NEVER_COMES_UP).await?.is_none())
     }
 
     /// What opening a real plugin does with this demand.
@@ -129,15 +112,6 @@ impl FakeWorld {
         let found = all.into_iter().find(|deployment| deployment.image.version == wanted);
         Ok(found.context("no deployment of this version")?.id)
     }
-
-    async fn update(&mut self, channel: Option<Channel>, mode: UpgradeMode) -> Result<Upgraded> {
-        let request = UpdateRequest {
-            image: channel.map(reference).transpose()?,
-            mode: mode.into(),
-            retry: mode == UpgradeMode::Retry,
-        };
-        Ok(self.engine()?.update(&request).await?.into())
-    }
 }
 
 fn reference(channel: Channel) -> Result<ImageReference> {
@@ -170,6 +144,34 @@ fn fake_image(image: &TestImage) -> FakeImage {
         None => {}
     }
     made
+}
+
+#[async_trait]
+impl InProcess for FakeWorld {
+    fn engine(&self) -> Result<Engine> {
+        Ok(self.machine.engine(&self.faults)?)
+    }
+
+    fn reference(&self, channel: Channel) -> Result<ImageReference> {
+        reference(channel)
+    }
+
+    fn faults(&mut self) -> &mut Faults {
+        &mut self.faults
+    }
+
+    async fn boot_once(&mut self) -> Result<bool> {
+        self.running = self.machine.boot().await?;
+        let id = self.running.clone().context("the disk does not boot")?;
+        let engine_sees = self.machine.backend(&Faults::none()).booted(self.machine.cmdline()).await?;
+        if engine_sees != Some(id) {
+            return Err(anyhow::anyhow!("the backend does not recognise what boots").into());
+        }
+        let running = self.machine.cmdline().to_string();
+        let started = self.machine.seen().into_iter().find(|seen| seen.cmdline == running);
+        let fails = started.is_some_and(|seen| String::from_utf8_lossy(&seen.kernel).contains(KERNEL_FAILS));
+        Ok(!fails && self.read(NEVER_COMES_UP).await?.is_none())
+    }
 }
 
 #[async_trait]
@@ -224,66 +226,9 @@ impl World for FakeWorld {
         Ok(())
     }
 
-    async fn power_on(&mut self) -> Result<Running> {
-        const ENOUGH: u32 = 10;
-        for _ in 0..ENOUGH {
-            if self.boot_once().await? {
-                self.engine()?.confirm_boot().await?;
-                return self.running().await;
-            }
-        }
-        Err(anyhow::anyhow!("nothing came up in {ENOUGH} boots").into())
-    }
-
-    async fn reboot(&mut self) -> Result<Running> {
-        self.engine()?.finalize_staged().await?;
-        self.power_on().await
-    }
-
-    async fn reboot_unconfirmed(&mut self) -> Result<Running> {
-        self.engine()?.finalize_staged().await?;
-        self.boot_once().await?;
-        self.running().await
-    }
-
-    async fn power_cut(&mut self) -> Result<Running> {
-        self.faults = Faults::none();
-        self.power_on().await
-    }
-
     async fn running(&mut self) -> Result<Running> {
         let id = self.runs()?;
         Ok(Running { version: self.version_of(&id).await?, id: id.to_string() })
-    }
-
-    async fn upgrade(&mut self, mode: UpgradeMode) -> Result<Upgraded> {
-        self.update(None, mode).await
-    }
-
-    async fn switch(&mut self, channel: Channel, mode: UpgradeMode) -> Result<Upgraded> {
-        self.update(Some(channel), mode).await
-    }
-
-    async fn rollback(&mut self) -> Result<()> {
-        self.engine()?.rollback().await?;
-        Ok(())
-    }
-
-    async fn gc(&mut self) -> Result<()> {
-        self.engine()?.gc().await?;
-        Ok(())
-    }
-
-    async fn set_pinned(&mut self, id: &str, pinned: bool) -> Result<()> {
-        Ok(self.engine()?.set_pinned(&DeploymentId::new(id)?, pinned).await?)
-    }
-
-    async fn fsck(&mut self) -> Result<FsckFindings> {
-        Ok(self.engine()?.fsck().await?.into())
-    }
-
-    async fn status(&mut self) -> Result<SystemStatus> {
-        Ok(self.engine()?.status().await?.into())
     }
 
     async fn cmdline(&mut self) -> Result<String> {
@@ -365,20 +310,6 @@ impl World for FakeWorld {
         calls::ask(&*backend, &*loader, call).await
     }
 
-    async fn mutations(&mut self) -> Result<u64> {
-        Ok(self.faults.count())
-    }
-
-    async fn stop_before(&mut self, n: Option<u64>) -> Result<()> {
-        self.faults = n.map_or_else(Faults::none, Faults::stop_before);
-        Ok(())
-    }
-
-    async fn fail_once(&mut self, n: u64, fault: Fault) -> Result<()> {
-        self.faults = Faults::fail_once(n, fault);
-        Ok(())
-    }
-
     async fn checkpoint(&mut self) -> Result<Box<dyn Any + Send + Sync>> {
         Ok(Box::new(Saved(self.machine.checkpoint()?, self.running.clone())))
     }
@@ -403,17 +334,5 @@ impl FakeWorld {
             return Err(Trouble::World(anyhow::anyhow!("{path} is not writable on a running system")));
         }
         Ok(())
-    }
-}
-
-impl From<UpdateOutcome> for Upgraded {
-    fn from(outcome: UpdateOutcome) -> Self {
-        match outcome {
-            UpdateOutcome::UpToDate(_) => Self::UpToDate,
-            UpdateOutcome::Available(..) => Self::Available,
-            UpdateOutcome::Abandoned(..) => Self::Abandoned,
-            UpdateOutcome::Staged { hold: true, .. } => Self::Downloaded,
-            UpdateOutcome::Staged { hold: false, .. } => Self::Staged,
-        }
     }
 }

@@ -16,8 +16,8 @@ use bootwright_core::{
     capability::BootloaderCapabilities,
     context::{BackendContext, BootContext, Firmware, PartitionIdentity, Sealing},
     efi::{AbsentVariables, EfiVariables},
-    engine::{Engine, ImageLookup, InstallRequest, Parts, StateStore, SystemRecord, UpdateRequest},
-    fs::{Fault, Faults, Root},
+    engine::{Engine, ImageLookup, InstallRequest, Parts, StateStore, SystemRecord},
+    fs::{Faults, Root},
     model::{DeploymentId, ImageReference, ImageSummary, KernelCmdline, NoProgress, Stateroot},
     registry::{BackendPlugin, BootloaderPlugin, Verity},
     transport::{self, policy::ImagePolicy},
@@ -33,9 +33,10 @@ use super::{
 use crate::{
     oracle::{self, Disk, LiveRoot, MenuEntry, Variables, firmware, live_root},
     suite::{
-        Cell, Channel, Damage, Demand, Filler, Fingerprint, FsckFindings, InstallOptions, Missing,
-        PluginCall, Points, Property, Result, Running, SeenEntry, SystemStatus, TestImage, Tier, Trouble,
-        UpgradeMode, Upgraded, Version, World, demand::Offer, world::calls,
+        Cell, Channel, Damage, Demand, Filler, Fingerprint, InstallOptions, Missing, PluginCall, Points,
+        Property, Result, Running, SeenEntry, TestImage, Tier, Trouble, Version, World,
+        demand::Offer,
+        world::{InProcess, calls},
     },
 };
 
@@ -206,10 +207,6 @@ impl LoopWorld {
         }))
     }
 
-    fn engine(&self) -> Result<Engine> {
-        self.engine_with(self.variables.counted(&self.faults))
-    }
-
     fn as_seen(&self) -> Disk {
         Disk {
             esp: self.disk.esp(),
@@ -221,17 +218,6 @@ impl LoopWorld {
 
     fn now(&self) -> Result<&Now> {
         Ok(self.now.as_ref().context("nothing runs")?)
-    }
-
-    /// A boot, and the ones that follow from it by themselves; returns whether the last one comes up.
-    async fn boot_once(&mut self) -> Result<bool> {
-        // What does not come up is taken to fail early: there, nothing of its own runs.
-        while self.start().await? {
-            if !self.engine()?.try_again().await? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     /// One boot, as firmware, loader and early boot do it; returns whether it comes up.
@@ -262,12 +248,6 @@ impl LoopWorld {
         use bootwright_core::tree::TreeReaderExt as _;
         let tree = self.open_backend()?.tree(id).await?;
         Ok(tree.read_text(path).await?)
-    }
-
-    async fn update(&mut self, channel: Option<Channel>, mode: UpgradeMode) -> Result<Upgraded> {
-        let image = channel.map(|channel| self.images.reference(channel)).transpose()?;
-        let request = UpdateRequest { image, mode: mode.into(), retry: mode == UpgradeMode::Retry };
-        Ok(self.engine()?.update(&request).await?.into())
     }
 
     /// A path of the running system on the disk.
@@ -332,6 +312,31 @@ impl LoopWorld {
 }
 
 #[async_trait]
+impl InProcess for LoopWorld {
+    fn engine(&self) -> Result<Engine> {
+        self.engine_with(self.variables.counted(&self.faults))
+    }
+
+    fn reference(&self, channel: Channel) -> Result<ImageReference> {
+        Ok(self.images.reference(channel)?)
+    }
+
+    fn faults(&mut self) -> &mut Faults {
+        &mut self.faults
+    }
+
+    async fn boot_once(&mut self) -> Result<bool> {
+        // What does not come up is taken to fail early: there, nothing of its own runs.
+        while self.start().await? {
+            if !self.engine()?.try_again().await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+#[async_trait]
 impl World for LoopWorld {
     fn cell(&self) -> &Cell {
         &self.cell
@@ -383,68 +388,11 @@ impl World for LoopWorld {
         Ok(())
     }
 
-    async fn power_on(&mut self) -> Result<Running> {
-        const ENOUGH: u32 = 10;
-        for _ in 0..ENOUGH {
-            if self.boot_once().await? {
-                self.engine()?.confirm_boot().await?;
-                return self.running().await;
-            }
-        }
-        Err(anyhow::anyhow!("nothing came up in {ENOUGH} boots").into())
-    }
-
-    async fn reboot(&mut self) -> Result<Running> {
-        self.engine()?.finalize_staged().await?;
-        self.power_on().await
-    }
-
-    async fn reboot_unconfirmed(&mut self) -> Result<Running> {
-        self.engine()?.finalize_staged().await?;
-        self.boot_once().await?;
-        self.running().await
-    }
-
-    async fn power_cut(&mut self) -> Result<Running> {
-        self.faults = Faults::none();
-        self.power_on().await
-    }
-
     async fn running(&mut self) -> Result<Running> {
         let id = self.now()?.id.clone();
         let text = self.file(&id, TestImage::VERSION_FILE).await?.context("no version file")?;
         let version = Version(text.trim_start_matches('v').parse().context("a version")?);
         Ok(Running { version, id: id.to_string() })
-    }
-
-    async fn upgrade(&mut self, mode: UpgradeMode) -> Result<Upgraded> {
-        self.update(None, mode).await
-    }
-
-    async fn switch(&mut self, channel: Channel, mode: UpgradeMode) -> Result<Upgraded> {
-        self.update(Some(channel), mode).await
-    }
-
-    async fn rollback(&mut self) -> Result<()> {
-        self.engine()?.rollback().await?;
-        Ok(())
-    }
-
-    async fn gc(&mut self) -> Result<()> {
-        self.engine()?.gc().await?;
-        Ok(())
-    }
-
-    async fn set_pinned(&mut self, id: &str, pinned: bool) -> Result<()> {
-        Ok(self.engine()?.set_pinned(&DeploymentId::new(id)?, pinned).await?)
-    }
-
-    async fn fsck(&mut self) -> Result<FsckFindings> {
-        Ok(self.engine()?.fsck().await?.into())
-    }
-
-    async fn status(&mut self) -> Result<SystemStatus> {
-        Ok(self.engine()?.status().await?.into())
     }
 
     async fn cmdline(&mut self) -> Result<String> {
@@ -575,20 +523,6 @@ impl World for LoopWorld {
         let loader =
             wrap::open_loader(self.loader, self.boot_context(self.variables.counted(&self.faults))?)?;
         calls::ask(&*self.open_backend()?, &*loader, call).await
-    }
-
-    async fn mutations(&mut self) -> Result<u64> {
-        Ok(self.faults.count())
-    }
-
-    async fn stop_before(&mut self, n: Option<u64>) -> Result<()> {
-        self.faults = n.map_or_else(Faults::none, Faults::stop_before);
-        Ok(())
-    }
-
-    async fn fail_once(&mut self, n: u64, fault: Fault) -> Result<()> {
-        self.faults = Faults::fail_once(n, fault);
-        Ok(())
     }
 
     async fn checkpoint(&mut self) -> Result<Box<dyn Any + Send + Sync>> {

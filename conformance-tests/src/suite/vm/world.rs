@@ -33,8 +33,8 @@ use crate::{
     oracle::{MenuEntry, Variables, firmware},
     suite::{
         Cell, Channel, Damage, Defect, Demand, Fingerprint, Firmware, FsckFindings, Health, InstallOptions,
-        Missing, Offer, PluginCall, Points, Property, Result, Running, SeenEntry, SystemStatus, TestImage,
-        Tier, Trouble, UpgradeMode, Upgraded, Version, World,
+        Missing, Offer, Operate, PluginCall, Points, Property, Result, Running, SeenEntry, SystemStatus,
+        TestImage, Tier, Trouble, UpgradeMode, Upgraded, Version, World,
     },
     system::Systems,
     vm::{self, Disk, Output, Vm},
@@ -272,47 +272,7 @@ fn pack(
 }
 
 #[async_trait]
-impl World for VmWorld {
-    fn cell(&self) -> &Cell {
-        &self.cell
-    }
-
-    fn tier(&self) -> Tier {
-        Tier::Vm
-    }
-
-    fn demand(&self, demand: &Demand) -> Result<(), Missing> {
-        let unknown = |error: bootwright_core::Error| Missing(error.to_string());
-        let backend = registry::backend(&self.cell.backend).map_err(unknown)?.capabilities_here();
-        let loader = self.loader().map_err(unknown)?;
-        demand.check(&Offer { cell: &self.cell, backend, loader, properties: PROPERTIES })
-    }
-
-    /// None: power is not cut at a certain change here.
-    fn points(&self) -> Points {
-        Points::Few(0)
-    }
-
-    fn next_version(&mut self) -> Version {
-        self.next += 1;
-        Version(self.next - 1)
-    }
-
-    async fn publish(&mut self, channel: Channel, image: &TestImage) -> Result<()> {
-        let made = images::make(&self.systems, image)?;
-        self.broken_ones = image.health != Health::Good;
-        self.published.insert(channel, (made, image.defect));
-        self.unsent.insert(channel);
-        if self.guest.as_mut().is_some_and(|guest| guest.vm().is_on()) {
-            self.send()?;
-        }
-        Ok(())
-    }
-
-    async fn install(&mut self, options: &InstallOptions) -> Result<()> {
-        self.install_now(options)
-    }
-
+impl Operate for VmWorld {
     async fn power_on(&mut self) -> Result<Running> {
         self.switch_on()
     }
@@ -323,16 +283,6 @@ impl World for VmWorld {
         self.came_up()
     }
 
-    async fn restart_units(&mut self) -> Result<()> {
-        self.guest()?.sh("systemctl restart bootwright-finalize.service bootwright-confirm.service")?;
-        Ok(())
-    }
-
-    async fn soft_reboot(&mut self) -> Result<Running> {
-        self.guest()?.soft_reboot()?;
-        self.came_up()
-    }
-
     async fn reboot_unconfirmed(&mut self) -> Result<Running> {
         missing(Property::UnconfirmedBoots)
     }
@@ -340,18 +290,6 @@ impl World for VmWorld {
     async fn power_cut(&mut self) -> Result<Running> {
         self.guest()?.vm().power_cut();
         self.switch_on()
-    }
-
-    async fn lose_variables(&mut self) -> Result<()> {
-        let vm = self.guest()?.vm();
-        vm.power_cut();
-        let fresh = vm::Firmware::find()?.vars;
-        std::fs::copy(fresh, vm.vars_file())?;
-        Ok(())
-    }
-
-    async fn running(&mut self) -> Result<Running> {
-        self.look()
     }
 
     async fn upgrade(&mut self, mode: UpgradeMode) -> Result<Upgraded> {
@@ -396,6 +334,83 @@ impl World for VmWorld {
 
     async fn status(&mut self) -> Result<SystemStatus> {
         self.status_now()
+    }
+
+    async fn mutations(&mut self) -> Result<u64> {
+        missing(Property::CrashPoints)
+    }
+
+    async fn stop_before(&mut self, _n: Option<u64>) -> Result<()> {
+        missing(Property::CrashPoints)
+    }
+
+    async fn fail_once(&mut self, _n: u64, _fault: bootwright_core::fs::Fault) -> Result<()> {
+        missing(Property::CrashPoints)
+    }
+}
+
+#[async_trait]
+impl World for VmWorld {
+    fn cell(&self) -> &Cell {
+        &self.cell
+    }
+
+    fn tier(&self) -> Tier {
+        Tier::Vm
+    }
+
+    fn demand(&self, demand: &Demand) -> Result<(), Missing> {
+        let unknown = |error: bootwright_core::Error| Missing(error.to_string());
+        let backend = registry::backend(&self.cell.backend).map_err(unknown)?.capabilities_here();
+        let loader = self.loader().map_err(unknown)?;
+        demand.check(&Offer { cell: &self.cell, backend, loader, properties: PROPERTIES })
+    }
+
+    /// None: power is not cut at a certain change here.
+    fn points(&self) -> Points {
+        Points::Few(0)
+    }
+
+    fn next_version(&mut self) -> Version {
+        self.next += 1;
+        Version(self.next - 1)
+    }
+
+    async fn publish(&mut self, channel: Channel, image: &TestImage) -> Result<()> {
+        let made = images::make(&self.systems, image)?;
+        self.broken_ones = image.health != Health::Good;
+        self.published.insert(channel, (made, image.defect));
+        self.unsent.insert(channel);
+        if self.guest.as_mut().is_some_and(|guest| guest.vm().is_on()) {
+            self.send()?;
+        }
+        Ok(())
+    }
+
+    async fn install(&mut self, options: &InstallOptions) -> Result<()> {
+        self.install_now(options)
+    }
+
+    async fn restart_units(&mut self) -> Result<()> {
+        self.guest()?.sh("systemctl restart bootwright-finalize.service bootwright-confirm.service")?;
+        Ok(())
+    }
+
+    async fn soft_reboot(&mut self) -> Result<Running> {
+        self.guest()?.soft_reboot()?;
+        self.came_up()
+    }
+
+    async fn lose_variables(&mut self) -> Result<()> {
+        let vm = self.guest()?.vm();
+        vm.power_cut();
+        let fresh = vm::Firmware::find()?.vars;
+        std::fs::copy(fresh, vm.vars_file())?;
+        Ok(())
+    }
+
+    async fn running(&mut self) -> Result<Running> {
+        self.look()
     }
 
     async fn cmdline(&mut self) -> Result<String> {
@@ -481,18 +496,6 @@ impl World for VmWorld {
 
     async fn ask_plugin(&mut self, _call: PluginCall) -> Result<()> {
         missing(Property::PluginCalls)
-    }
-
-    async fn mutations(&mut self) -> Result<u64> {
-        missing(Property::CrashPoints)
-    }
-
-    async fn stop_before(&mut self, _n: Option<u64>) -> Result<()> {
-        missing(Property::CrashPoints)
-    }
-
-    async fn fail_once(&mut self, _n: u64, _fault: bootwright_core::fs::Fault) -> Result<()> {
-        missing(Property::CrashPoints)
     }
 
     async fn checkpoint(&mut self) -> Result<Box<dyn Any + Send + Sync>> {

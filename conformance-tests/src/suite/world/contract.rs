@@ -3,11 +3,11 @@
 use std::{any::Any, fmt::Debug};
 
 use async_trait::async_trait;
-use bootwright_core::fs::Fault;
 
+use super::Operate;
 use crate::suite::{
-    Cell, Channel, Demand, Fingerprint, FsckFindings, Missing, Points, Property, Result, Running, SeenEntry,
-    SystemStatus, TestImage, Tier, Upgraded, Version,
+    Cell, Channel, Demand, Fingerprint, Missing, Points, Property, Result, Running, SeenEntry, TestImage,
+    Tier, Version,
 };
 
 /// Choices of an install.
@@ -96,7 +96,7 @@ pub enum PluginCall {
 ///
 /// Versions: a case never invents one, it takes [`World::next_version`]. Paths are without a leading slash.
 #[async_trait]
-pub trait World: Debug + Send {
+pub trait World: Operate {
     /// The combination.
     fn cell(&self) -> &Cell;
 
@@ -123,23 +123,6 @@ pub trait World: Debug + Send {
     /// - Installing onto a disk that has a system must be refused by the system.
     async fn install(&mut self, options: &InstallOptions) -> Result<()>;
 
-    /// Switches the machine on, as its firmware and loader would: they read the boot files, not the plugins. Goes on through failed
-    /// boots ([`super::super::Health::NeverComesUp`]: tries count down, the loader falls back) until a boot came up and was confirmed
-    /// (`confirm_boot`, which also cleans up); returns what runs then.
-    ///
-    /// # Errors
-    /// `World` if nothing comes up: the disk does not boot.
-    async fn power_on(&mut self) -> Result<Running>;
-
-    /// Orderly shutdown, in which a staged deployment is finalised and published, then as [`World::power_on`].
-    ///
-    /// # Errors
-    /// `Refused` if the finalisation fails (the machine then runs on).
-    async fn reboot(&mut self) -> Result<Running>;
-
-    /// As [`World::reboot`], but the first boot, which comes up, is not confirmed; returns what runs, unconfirmed.
-    async fn reboot_unconfirmed(&mut self) -> Result<Running>;
-
     /// Somebody restarts the units of the program, as tools for configuration do. Only with [`Property::SoftReboots`].
     async fn restart_units(&mut self) -> Result<()> {
         Err(Property::SoftReboots.into())
@@ -150,35 +133,11 @@ pub trait World: Debug + Send {
         Err(Property::SoftReboots.into())
     }
 
-    /// Power is cut now: no finalisation. Then as [`World::power_on`].
-    async fn power_cut(&mut self) -> Result<Running>;
-
     /// What runs.
     ///
     /// # Errors
     /// `World` if nothing does.
     async fn running(&mut self) -> Result<Running>;
-
-    /// `upgrade`.
-    async fn upgrade(&mut self, mode: UpgradeMode) -> Result<Upgraded>;
-
-    /// `switch` to another channel.
-    async fn switch(&mut self, channel: Channel, mode: UpgradeMode) -> Result<Upgraded>;
-
-    /// `rollback`.
-    async fn rollback(&mut self) -> Result<()>;
-
-    /// `gc`.
-    async fn gc(&mut self) -> Result<()>;
-
-    /// `pin`, or `unpin`, of a deployment by its id.
-    async fn set_pinned(&mut self, id: &str, pinned: bool) -> Result<()>;
-
-    /// `fsck`.
-    async fn fsck(&mut self) -> Result<FsckFindings>;
-
-    /// `status`.
-    async fn status(&mut self) -> Result<SystemStatus>;
 
     /// The kernel command line that is in effect.
     async fn cmdline(&mut self) -> Result<String>;
@@ -245,16 +204,6 @@ pub trait World: Debug + Send {
 
     /// Asks a plugin for something directly; used only where the capabilities exclude it. [`PluginCall`] says what.
     async fn ask_plugin(&mut self, call: PluginCall) -> Result<()>;
-
-    /// Changes to disks and firmware since the last call of [`World::stop_before`].
-    async fn mutations(&mut self) -> Result<u64>;
-
-    /// From the `n`th change on (counted from 0, from now on) nothing reaches the disk: the operation under way fails as `Interrupted`.
-    /// `None` counts, and stops nothing: after a stop, the program was killed and the machine runs on. [`World::power_cut`] ends it.
-    async fn stop_before(&mut self, n: Option<u64>) -> Result<()>;
-
-    /// The `n`th change (counted from 0, from now on) fails like this, and no other does. [`World::power_cut`] ends it.
-    async fn fail_once(&mut self, n: u64, fault: Fault) -> Result<()>;
 
     /// The machine as it is: disks, firmware, what runs, what is published.
     async fn checkpoint(&mut self) -> Result<Box<dyn Any + Send + Sync>>;

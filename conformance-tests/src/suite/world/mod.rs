@@ -2,5 +2,8 @@
 
 pub mod calls;
 mod contract;
+mod operate;
 
 pub use contract::{Damage, Filler, InstallOptions, PluginCall, Reuse, UpgradeMode, World, WorldFactory};
+pub(in crate::suite) use operate::InProcess;
+pub use operate::Operate;
