@@ -3,6 +3,8 @@
 use std::{
     fs::OpenOptions,
     io::{Seek as _, SeekFrom, Write as _},
+    ops::Range,
+    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
 };
 
@@ -60,6 +62,42 @@ impl OfflineDisk {
     /// When it cannot be read.
     pub fn esp_file(&self, path: &str) -> Result<Vec<u8>> {
         self.mtools_bytes("mcopy", &[&format!("::{path}"), "-"], &[])
+    }
+
+    /// Leaves a folder of the ESP as a power cut may leave it where the name of a new file of ours lies in two sectors, of which only the second was
+    /// written: the folder ends before the rest of the name. Returns how long the file was, in bytes.
+    ///
+    /// # Errors
+    /// When the ESP cannot be read or written.
+    pub fn lose_half_a_name(&self, folder: &str) -> Result<u64> {
+        /// As no other file there.
+        const SIZE: usize = 777_777;
+        for length in 40..200 {
+            let path = format!("::{folder}/bootwright-{}.efi", "f".repeat(length));
+            self.mtools("mcopy", &["-", &path], &vec![b'x'; SIZE])?;
+            if let Some(lost) = self.first_part_of_name(u32::try_from(SIZE)?)? {
+                let disk = OpenOptions::new().write(true).open(&self.path)?;
+                disk.write_all_at(&vec![0; usize::try_from(lost.end - lost.start)?], lost.start)?;
+                return Ok(SIZE as u64);
+            }
+            self.mtools("mdel", &[&path], &[])?;
+        }
+        anyhow::bail!("no name in {folder} lies in two sectors")
+    }
+
+    /// Where the entries of a file of this size are that lie in another sector than its last one, if they are few. Each has 32 bytes; those of the
+    /// long name come before the short one, the last part first (Microsoft, "FAT: General Overview of On-Disk Format").
+    fn first_part_of_name(&self, size: u32) -> Result<Option<Range<u64>>> {
+        const ENTRY: usize = 32;
+        let mut esp = vec![0; usize::try_from(self.root - self.esp)?];
+        OpenOptions::new().read(true).open(&self.path)?.read_exact_at(&mut esp, self.esp)?;
+        let is_short = |raw: &[u8]| raw.starts_with(b"BOOTWR~") && raw.ends_with(&size.to_le_bytes());
+        let at = esp.chunks_exact(ENTRY).position(is_short).context("no name of ours")?;
+        let is_long = |at: &usize| esp.get(at * ENTRY + 11) == Some(&0x0f);
+        let start = (0..at).rev().take_while(is_long).last().unwrap_or(at) * ENTRY;
+        let end = start.next_multiple_of(usize::try_from(SECTOR)?);
+        let few = (1..=8).contains(&((end - start) / ENTRY)) && end <= at * ENTRY;
+        Ok(few.then(|| self.esp + start as u64..self.esp + end as u64))
     }
 
     /// Replaces text in every boot entry on the ESP, and returns how many there are.

@@ -9,7 +9,7 @@ use super::{
     life::{Life, MARKER, MARKERS, Verb},
 };
 use crate::{
-    lifecycle::{Guest, IMAGES_LABEL},
+    lifecycle::{BOOT, Guest, IMAGES_LABEL},
     vm::{Disk, Vars, Vm},
 };
 
@@ -42,7 +42,8 @@ pub fn boot(life: &Life, state: &Bootable) -> Result<()> {
 }
 
 fn use_it(guest: &mut Guest, state: &Bootable) -> Result<()> {
-    guest.settle()?;
+    // What a trial fell back to comes up, and reboots at once to try it again.
+    guest.settle_at_last(BOOT)?;
     let version = guest.version()?;
     ensure!(version == state.version, "{version} came up; the oracle said {}", state.version);
     for marker in MARKERS {

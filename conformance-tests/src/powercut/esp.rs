@@ -42,6 +42,7 @@ impl fmt::Display for Damaged {
         match &self.damage {
             Damage::Broken => write!(f, "{} (its clusters are free)", self.path),
             Damage::Shared(other) => write!(f, "{} (has the clusters of {other})", self.path),
+            Damage::EndsEarly => write!(f, "{} (ends before half a name)", self.path),
         }
     }
 }

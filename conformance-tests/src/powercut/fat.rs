@@ -32,6 +32,8 @@ pub enum Damage {
     Broken,
     /// It shares clusters with this one, which come free when one of the two is removed.
     Shared(String),
+    /// A folder with names behind its end: the kernel refuses any new name that would reach there.
+    EndsEarly,
 }
 
 const ENTRY: usize = 32;
@@ -183,13 +185,14 @@ impl<'a> Volume<'a> {
         }
     }
 
+    /// Adds what is in a folder; returns whether there is something behind its end.
     fn folder(
         &self,
         parent: &str,
         extents: &[Range<u64>],
         depth: usize,
         items: &mut Vec<Item>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         ensure!(depth < MAX_DEPTH, "folders in folders without an end: {parent}");
         let mut bytes = Vec::new();
         for extent in extents {
@@ -203,7 +206,7 @@ impl<'a> Volume<'a> {
             let limit = if folder { MAX_FOLDER } else { entry.size };
             let extents = clipped(self.chain(entry.first, limit), if folder { u64::MAX } else { entry.size });
             let size = if folder { 0 } else { entry.size };
-            let first = entry.first;
+            let (first, at) = (entry.first, items.len());
             items.push(Item {
                 path: path.clone(),
                 size,
@@ -213,11 +216,18 @@ impl<'a> Volume<'a> {
                 damage: None,
             });
             if folder {
-                self.folder(&path, &extents, depth + 1, items)?;
+                let early = self.folder(&path, &extents, depth + 1, items)?.then_some(Damage::EndsEarly);
+                items.get_mut(at).context("the folder that was added")?.damage = early;
             }
         }
-        Ok(())
+        Ok(ends_early(&bytes))
     }
+}
+
+/// Whether there are names behind the end of a folder.
+fn ends_early(folder: &[u8]) -> bool {
+    let mut firsts = folder.chunks_exact(ENTRY).filter_map(|raw| raw.first());
+    firsts.any(|first| *first == 0) && firsts.any(|first| !matches!(first, 0 | 0xe5))
 }
 
 fn clipped(extents: Vec<Range<u64>>, mut left: u64) -> Vec<Range<u64>> {
@@ -388,9 +398,30 @@ mod tests {
         });
         let of = |name: &str| damaged.iter().find(|item| item.path == name).unwrap().damage.clone();
         assert_eq!(of("EFI/Linux"), Some(Damage::Broken));
+        assert_eq!(of("EFI"), None);
         let shared: Vec<_> =
             damaged.iter().filter(|item| matches!(item.damage, Some(Damage::Shared(_)))).collect();
         assert_eq!(shared.len(), 1, "{damaged:?}");
+    }
+
+    #[test]
+    fn a_folder_with_names_behind_its_end_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        image(folder.path(), 24 << 20, &["-F", "16", "-s", "1"]);
+        let mut bytes = fs::read(folder.path().join("fat.img")).unwrap();
+        // The first part of the long name is the last of its entries.
+        let name: Vec<_> = "a rat".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let short = bytes.chunks(ENTRY).position(|raw| raw[1..].starts_with(&name)).unwrap() + 1;
+        let start = (short - 3) * ENTRY;
+        bytes[start..start + 2 * ENTRY].fill(0);
+        let items = list(&|offset, buffer: &mut [u8]| {
+            let at = usize::try_from(offset).unwrap();
+            buffer.copy_from_slice(&bytes[at..at + buffer.len()]);
+            Ok(())
+        });
+        let damaged: Vec<_> =
+            items.unwrap().into_iter().filter_map(|item| Some((item.path, item.damage?))).collect();
+        assert_eq!(damaged, [("EFI/Linux".to_owned(), Damage::EndsEarly)]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Temporary files that a stopped command left behind.
 
+use super::gap;
 use crate::{
     error::{Error, ErrorKind, Result},
     fs::{Root, TEMPORARY_PREFIX},
@@ -10,14 +11,17 @@ use crate::{
 /// On FAT, a power cut in a rename may leave two names for the same clusters, which come free with the first that is removed. So a file
 /// that has the content of a temporary one gets clusters of its own before.
 ///
+/// And it may leave a folder that ends before half a name, which takes no new files: it is made to take them again.
+///
 /// Folders with a temporary name stay: what is in them may be in another folder as well, and Linux may refuse to open them.
 ///
 /// # Errors
 /// As the system says.
 pub fn remove_temporaries(root: &Root, folder: &str) -> Result<u64> {
+    gap::close(root, folder)?;
     let names = root.list(folder)?;
     let (temporary, others): (Vec<_>, Vec<_>) =
-        names.iter().partition(|name| name.starts_with(TEMPORARY_PREFIX));
+        names.iter().partition(|name| name.starts_with(TEMPORARY_PREFIX) || gap::is_left_over(name));
     let path = |name: &String| format!("{folder}/{name}");
     // Links are not followed: what they lead to is not below the folder. What the kernel does not open is neither: it stays.
     let look = |name: &String| root.dir().symlink_metadata(path(name));

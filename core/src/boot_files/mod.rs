@@ -4,6 +4,7 @@
 
 mod addons;
 mod copy;
+mod gap;
 mod leftover;
 mod name;
 mod seal;

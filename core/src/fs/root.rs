@@ -308,7 +308,7 @@ impl Root {
     }
 
     /// Whether this is a FAT file system.
-    fn is_on_fat(&self) -> bool {
+    pub(crate) fn is_on_fat(&self) -> bool {
         const FAT: u64 = 0x4d44;
         let ask =
             || rustix::fs::fstatfs(&*self.dir).is_ok_and(|found| u64::try_from(found.f_type) == Ok(FAT));
