@@ -10,7 +10,8 @@ use anyhow::{Context as _, Result};
 
 use super::{
     choice::{Group, choose},
-    esp::EspFolder,
+    esp::{Damaged, EspFolder},
+    fat::Damage,
     judge::{Judge, Root},
     life::{Life, Verb, Window},
     machine::{Key, Machine, bytes_key},
@@ -69,18 +70,24 @@ pub struct Findings {
 /// The states of which the first one is always booted.
 #[derive(Debug, Clone, Copy, Default)]
 struct Wanted {
-    /// Something on the ESP would make the kernel stumble.
+    /// Something on the ESP would make the kernel stumble over its clusters.
     damaged: bool,
+    /// A folder on the ESP ends before half a name.
+    early: bool,
     /// Where it is about to be confirmed, the version on trial does not boot.
     back: bool,
 }
 
 impl Wanted {
-    fn take(&mut self, damaged: bool, verb: Verb, version: &str) -> bool {
+    const ALL: Self = Self { damaged: true, early: true, back: true };
+
+    fn take(&mut self, damaged: &[Damaged], verb: Verb, version: &str) -> bool {
         let back = verb == Verb::Confirm && version != verb.leads_to();
+        let is_early = |found: &Damaged| found.damage == Damage::EndsEarly;
+        let (early, clusters) = (damaged.iter().any(is_early), !damaged.iter().all(is_early));
         let take = |flag: &mut bool, now: bool| now && std::mem::take(flag);
-        // Both are taken by a state that is both.
-        take(&mut self.damaged, damaged) | take(&mut self.back, back)
+        // All are taken by a state that is all of it.
+        take(&mut self.damaged, clusters) | take(&mut self.early, early) | take(&mut self.back, back)
     }
 }
 
@@ -132,7 +139,7 @@ pub fn check(
         let groups = choose(&life.timeline, &window.events, amount.states, seed);
         let boots = chosen(groups.len(), amount.boots, seed);
         let mut findings = Findings::new(window, &life.timeline);
-        findings.wanted = Wanted { damaged: amount.boots > 0, back: amount.boots > 0 };
+        findings.wanted = if amount.boots > 0 { Wanted::ALL } else { Wanted::default() };
         let start = Instant::now();
         // Groups without a new state pass their turn on, and what is booted out of turn counts as well.
         let mut due: i64 = 0;
@@ -257,8 +264,8 @@ impl<'a> Walk<'a> {
             match verdict {
                 Ok(version) => {
                     *findings.booting.entry(version).or_default() += 1;
-                    let damaged = !self.esp.damaged().is_empty();
-                    findings.damaged += usize::from(damaged);
+                    let damaged = self.esp.damaged();
+                    findings.damaged += usize::from(!damaged.is_empty());
                     if findings.wanted.take(damaged, window.verb, version) || *due > 0 {
                         *due -= 1;
                         bootable.push(self.bootable(window.verb, group, esp, version, bootable.len())?);
