@@ -31,7 +31,7 @@ impl Count {
         for line in output {
             running += u32::from(is_libtest_start(line));
             let count = nextest(line).or_else(|| libtest(line, running > 1));
-            running -= u32::from(running > 0 && is_libtest_end(line));
+            running = running.saturating_sub(u32::from(line.starts_with(RESULT)));
             if let Some(count) = count {
                 *found.get_or_insert_default() += count;
             }
@@ -76,10 +76,6 @@ fn nextest(line: &str) -> Option<Count> {
 fn is_libtest_start(line: &str) -> bool {
     let number = line.strip_prefix("running ").and_then(|rest| rest.split_once(" test"));
     number.is_some_and(|(number, _)| number.parse::<u64>().is_ok())
-}
-
-fn is_libtest_end(line: &str) -> bool {
-    line.starts_with(RESULT)
 }
 
 /// `test result: ok. 5 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s`

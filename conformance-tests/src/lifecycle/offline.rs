@@ -65,20 +65,19 @@ impl OfflineDisk {
     }
 
     /// Leaves a folder of the ESP as a power cut may leave it where the name of a new file of ours lies in two sectors, of which only the second was
-    /// written: the folder ends before the rest of the name. Returns how long the file was, in bytes.
+    /// written: the folder ends before the rest of the name.
     ///
     /// # Errors
     /// When the ESP cannot be read or written.
-    pub fn lose_half_a_name(&self, folder: &str) -> Result<u64> {
+    pub fn lose_half_a_name(&self, folder: &str) -> Result<()> {
         /// As no other file there.
-        const SIZE: usize = 777_777;
+        const SIZE: u32 = 777_777;
         for length in 40..200 {
             let path = format!("::{folder}/bootwright-{}.efi", "f".repeat(length));
-            self.mtools("mcopy", &["-", &path], &vec![b'x'; SIZE])?;
-            if let Some(lost) = self.first_part_of_name(u32::try_from(SIZE)?)? {
+            self.mtools("mcopy", &["-", &path], &vec![b'x'; SIZE as usize])?;
+            if let Some(lost) = self.first_part_of_name(SIZE)? {
                 let disk = OpenOptions::new().write(true).open(&self.path)?;
-                disk.write_all_at(&vec![0; usize::try_from(lost.end - lost.start)?], lost.start)?;
-                return Ok(SIZE as u64);
+                return Ok(disk.write_all_at(&vec![0; usize::try_from(lost.end - lost.start)?], lost.start)?);
             }
             self.mtools("mdel", &[&path], &[])?;
         }

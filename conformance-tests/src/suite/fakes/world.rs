@@ -114,10 +114,6 @@ impl FakeWorld {
     }
 }
 
-fn reference(channel: Channel) -> Result<ImageReference> {
-    Ok(format!("docker://images/os:{}", channel.0).parse()?)
-}
-
 fn fake_image(image: &TestImage) -> FakeImage {
     let mut made = FakeImage::bootable(&image.version.to_string());
     made.version.clone_from(&image.label);
@@ -153,7 +149,7 @@ impl InProcess for FakeWorld {
     }
 
     fn reference(&self, channel: Channel) -> Result<ImageReference> {
-        reference(channel)
+        Ok(format!("docker://images/os:{}", channel.0).parse()?)
     }
 
     fn faults(&mut self) -> &mut Faults {
@@ -199,7 +195,8 @@ impl World for FakeWorld {
     }
 
     async fn publish(&mut self, channel: Channel, image: &TestImage) -> Result<()> {
-        self.machine.publish_image(&reference(channel)?, fake_image(image));
+        let reference = self.reference(channel)?;
+        self.machine.publish_image(&reference, fake_image(image));
         Ok(())
     }
 
@@ -207,7 +204,7 @@ impl World for FakeWorld {
         if options.require_verity {
             self.insist_on_verity()?;
         }
-        let image = reference(Channel::MAIN)?;
+        let image = self.reference(Channel::MAIN)?;
         let request = InstallRequest {
             origin: image.clone(),
             image,
