@@ -75,8 +75,10 @@ pub(super) fn mmdebstrap(
 ) -> Result<()> {
     ensure!(host::find_program("mmdebstrap").is_some(), "mmdebstrap is not installed; run the set-up first");
     let mut command = host::privileged("env");
-    // Through `env`, because sudo would drop the variable.
-    command.arg(format!("SOURCE_DATE_EPOCH={IMAGE_TIME}")).arg("mmdebstrap").args(options);
+    // Through `env`, because sudo would drop the variables. mmdebstrap starts a program in Python for each package: it is to be the system's own, and not
+    // one that somebody keeps in his path and that first finds out which version is wanted.
+    command.arg(format!("SOURCE_DATE_EPOCH={IMAGE_TIME}")).arg(format!("PATH={}", system_path()));
+    command.arg("mmdebstrap").args(options);
     command.arg("--aptopt=Apt::Install-Recommends \"false\"");
     command.arg(format!("--architectures={}", oci_architecture()));
     command.args(apt::archive_keys(SUITE).iter().map(|key| format!("--keyring={}", key.display())));
@@ -93,6 +95,12 @@ pub(super) fn mmdebstrap(
     }
     command.arg(SUITE).arg(target).args(sources);
     watch(&mut command, cache)
+}
+
+/// The path with the system's folders first.
+fn system_path() -> String {
+    let own = std::env::var("PATH").unwrap_or_default();
+    format!("/usr/sbin:/usr/bin:/sbin:/bin:{own}")
 }
 
 fn watch(command: &mut Command, cache: &Cache) -> Result<()> {

@@ -25,6 +25,7 @@ pub struct OfflineDisk {
     path: PathBuf,
     esp: u64,
     root: u64,
+    esp_guid: String,
 }
 
 impl OfflineDisk {
@@ -39,12 +40,27 @@ impl OfflineDisk {
             let partition = table.pointer(&format!("/partitiontable/partitions/{index}/start"));
             partition.and_then(Value::as_u64).map(|start| start * SECTOR).context("a partition is missing")
         };
-        Ok(Self { path: path.to_owned(), esp: start(0)?, root: start(1)? })
+        let guid = table.pointer("/partitiontable/partitions/0/uuid").and_then(Value::as_str);
+        let esp_guid = guid.context("the ESP has no GUID")?.to_owned();
+        Ok(Self { path: path.to_owned(), esp: start(0)?, root: start(1)?, esp_guid })
     }
 
     /// The image file.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The partition GUID of the ESP.
+    pub fn esp_guid(&self) -> &str {
+        &self.esp_guid
+    }
+
+    /// Copies everything on the ESP into a folder. A machine may run on the disk, if it has written out what it changed and changes nothing now.
+    ///
+    /// # Errors
+    /// When the ESP cannot be read.
+    pub fn copy_esp(&self, to: &Path) -> Result<()> {
+        self.mtools("mcopy", &["-s", "-n", "::", &to.to_string_lossy()], &[]).map(drop)
     }
 
     /// Paths of all files on the ESP.

@@ -11,6 +11,23 @@ done
 rm -rf boot/* vmlinuz vmlinuz.old initrd.img initrd.img.old
 mkdir -p sysroot
 
+# Kernel modules: those that these machines may load, and not compressed, since an emulated processor takes up to half a second to unpack one.
+# What makes them known, `modules.dep` and the like, is made for what is left.
+for modules in usr/lib/modules/*; do
+    (
+        cd "$modules/kernel"
+        find . -name '*.ko*' | grep -Ev '^\./(arch/x86/crypto|block|crypto|lib|mm)/' |
+            grep -Ev '^\./drivers/(acpi|block|char|firmware|input|misc|pci|tty|virtio|watchdog)/' |
+            grep -Ev '^\./fs/(btrfs|efivarfs|erofs|ext4|fat|fuse|jbd2|nls|overlayfs|squashfs|xfs)/|/mbcache\.ko' | xargs rm -f
+        find . -type d -empty -delete
+    )
+    find "$modules/kernel" -name '*.ko.xz' -exec chroot . zstd --quiet --decompress --rm {} +
+    chroot . depmod "${modules##*/}"
+done
+
+# Needed to install packages, and for nothing that a test does. Every file costs time where a tree of links is made or taken away.
+rm -rf var/lib/dpkg/info usr/lib/*/gconv usr/lib/*/perl-base usr/share/perl5 usr/bin/perl*
+
 # What belongs to one machine, or to the machine that composes, is not part of an image.
 # An empty machine-id is filled in on first boot; a missing one would make that boot a "first boot" forever.
 : > etc/machine-id

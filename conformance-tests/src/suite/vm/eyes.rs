@@ -14,21 +14,22 @@ use super::{
     scripts,
 };
 use crate::{
-    lifecycle::Guest,
+    lifecycle::{Guest, OfflineDisk},
     oracle::{self, Variables},
     vm::Disk,
 };
 
-/// Size in bytes; sparse on the host. An ESP takes 512 MiB at most.
-const SIZE: u64 = 1 << 30;
+/// Size in bytes; sparse on the host. GRUB may have its kernels in the boot folder.
+const SIZE: u64 = 1 << 29;
 /// Attributes of boot variables: non-volatile, for boot and run time (UEFI specification, section 8.2.1).
 const ATTRIBUTES: [u8; 4] = [7, 0, 0, 0];
 /// Where files for the guest arrive.
 const ARRIVED: &str = "/run/bootwright-suite-arrived";
 
-/// A disk that the guest writes and the host reads.
+/// The machine's own disk, from which the host reads the ESP, and one more: the guest writes there what is on no FAT.
 #[derive(Debug)]
 pub struct Eyes {
+    machine: PathBuf,
     file: PathBuf,
 }
 
@@ -41,13 +42,13 @@ pub struct Look {
 }
 
 impl Eyes {
-    /// Makes the disk.
+    /// Makes the second disk, for a machine with this raw disk.
     ///
     /// # Errors
     /// When the file cannot be made.
-    pub fn make(file: PathBuf) -> Result<Self> {
+    pub fn make(file: PathBuf, machine: PathBuf) -> Result<Self> {
         File::create(&file).and_then(|made| made.set_len(SIZE)).context("make the disk for looking")?;
-        Ok(Self { file })
+        Ok(Self { machine, file })
     }
 
     /// To be attached as the third disk of the machine: [`Eyes::DEVICE`].
@@ -61,15 +62,18 @@ impl Eyes {
     /// Takes a look.
     ///
     /// # Errors
-    /// When the guest does not answer, or what it wrote is no archive.
+    /// When the guest does not answer, what it wrote is no archive, or its disk has no ESP.
     pub fn look(&self, guest: &mut Guest) -> Result<Look> {
-        let guid = scripts::boot_files(guest, Self::DEVICE)?;
+        scripts::boot_files(guest, Self::DEVICE)?;
         let folder = tempfile::tempdir_in(self.file.parent().context("a folder")?)?;
         let mut archive = tar::Archive::new(File::open(&self.file)?);
         archive.set_preserve_mtime(false);
         archive.unpack(folder.path()).context("unpack the boot files of the machine")?;
         let variables = read_variables(&folder.path().join("variables"))?;
-        Ok(Look { folder, variables, esp_guid: parse_guid(&guid)? })
+        let (disk, esp) = (OfflineDisk::open(&self.machine)?, folder.path().join("esp"));
+        std::fs::create_dir(&esp)?;
+        disk.copy_esp(&esp)?;
+        Ok(Look { folder, variables, esp_guid: parse_guid(disk.esp_guid())? })
     }
 }
 

@@ -23,12 +23,12 @@ pub fn fingerprint(guest: &mut Guest) -> Result<String> {
     run(guest, FINGERPRINT, "")
 }
 
-/// Writes everything that firmware and loaders read to a disk; returns the partition GUID of the ESP.
+/// Writes what firmware and loaders read, and the ESP has not, to a disk, and makes sure that what is on the ESP is on its disk.
 ///
 /// # Errors
 /// When the script does not succeed.
-pub fn boot_files(guest: &mut Guest, device: &str) -> Result<String> {
-    run(guest, BOOT_FILES, device)
+pub fn boot_files(guest: &mut Guest, device: &str) -> Result<()> {
+    run(guest, BOOT_FILES, device).map(drop)
 }
 
 /// What programs of other projects say against what was written, a line each.

@@ -40,6 +40,8 @@ use crate::{
     vm::{self, Disk, Output, Vm},
 };
 
+/// The machine's disk, in its folder.
+const DISK: &str = "disk.img";
 /// Where the guest has the images of a channel.
 const IMAGES: &str = "/var/lib/images";
 /// Deadline until all tries of a new deployment failed, and the last good one is up.
@@ -100,7 +102,7 @@ impl VmWorld {
         std::fs::create_dir_all(&parent)?;
         let folder = tempfile::Builder::new().prefix("world-").tempdir_in(parent)?;
         let mailbox = Mailbox::make(folder.path().join("mailbox.img"))?;
-        let eyes = Eyes::make(folder.path().join("eyes.img"))?;
+        let eyes = Eyes::make(folder.path().join("eyes.img"), folder.path().join(DISK))?;
         let (published, unsent) = (BTreeMap::new(), BTreeSet::new());
         Ok(Self {
             cell,
@@ -118,7 +120,7 @@ impl VmWorld {
     }
 
     fn disk(&self) -> PathBuf {
-        self.folder.path().join("disk.img")
+        self.folder.path().join(DISK)
     }
 
     fn guest(&mut self) -> Result<&mut Guest> {
