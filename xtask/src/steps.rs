@@ -30,13 +30,13 @@ impl Steps {
 
     /// Runs something that is right or wrong. A wrong one counts as one failure. Returns whether it was right.
     pub fn check(&mut self, name: &str, work: impl FnOnce() -> Result<()>) -> bool {
-        self.timed(name, || work().map(|()| String::new())).is_some()
+        self.timed(Instant::now(), name, || work().map(|()| String::new())).is_some()
     }
 
     /// Runs tests, and returns their count without what was skipped, which only the caller can add up over several
     /// runs. A run that fails without a failing test counts as one failure.
     pub fn tests(&mut self, name: &str, command: &mut Command) -> Count {
-        self.counted(name, || run_tests(command))
+        self.counted(name, || run_tests(command, &mut |line| println!("{line}")))
     }
 
     /// Runs work that counts its tests itself: one that fails is shown by it.
@@ -47,9 +47,37 @@ impl Steps {
         });
     }
 
-    fn counted(&mut self, name: &str, work: impl FnOnce() -> (Result<()>, Count)) -> Count {
+    /// Starts tests that run beside other steps, until [`Steps::join`]: for what leaves a processor idle.
+    pub fn start_tests(name: &str, mut command: Command) -> Started {
+        let work = move || {
+            let mut shown = Vec::new();
+            let outcome = run_tests(&mut command, &mut |line| shown.push(line.to_owned()));
+            (outcome, shown)
+        };
+        Started { name: name.to_owned(), since: Instant::now(), work: thread::spawn(work) }
+    }
+
+    /// Waits for tests that were started, and then shows them as [`Steps::tests`] does.
+    pub fn join(&mut self, started: Started) -> Count {
+        let Started { name, since, work } = started;
+        self.counted_since(since, &name, || {
+            let panicked =
+                || ((Err(anyhow::anyhow!("the thread that ran it panicked")), Count::FAILURE), Vec::new());
+            let (outcome, shown) = work.join().unwrap_or_else(|_| panicked());
+            for line in shown {
+                println!("{line}");
+            }
+            outcome
+        })
+    }
+
+    fn counted(&mut self, name: &str, work: impl FnOnce() -> Outcome) -> Count {
+        self.counted_since(Instant::now(), name, work)
+    }
+
+    fn counted_since(&mut self, start: Instant, name: &str, work: impl FnOnce() -> Outcome) -> Count {
         let mut count = Count::default();
-        self.timed(name, || {
+        self.timed(start, name, || {
             let outcome = work();
             count = outcome.1;
             outcome.0.map(|()| count.to_string())
@@ -72,9 +100,8 @@ impl Steps {
         self.notes.push(text.into());
     }
 
-    fn timed(&mut self, name: &str, work: impl FnOnce() -> Result<String>) -> Option<String> {
+    fn timed(&mut self, start: Instant, name: &str, work: impl FnOnce() -> Result<String>) -> Option<String> {
         println!("\n==> {name}");
-        let start = Instant::now();
         let outcome = work();
         let seconds = start.elapsed().as_secs_f32();
         match outcome {
@@ -120,6 +147,17 @@ impl Steps {
     }
 }
 
+/// Tests that run beside other steps.
+#[derive(Debug)]
+pub struct Started {
+    name: String,
+    since: Instant,
+    work: thread::JoinHandle<(Outcome, Vec<String>)>,
+}
+
+/// What came of tests: an error says why they are a failure, whatever was counted.
+type Outcome = (Result<()>, Count);
+
 /// Runs a command with our standard streams.
 pub fn run(command: &mut Command) -> Result<()> {
     let shown = host::command_line(command);
@@ -131,14 +169,14 @@ pub fn run(command: &mut Command) -> Result<()> {
 }
 
 /// Runs tests; their output is shown while it comes, and counted.
-fn run_tests(command: &mut Command) -> (Result<()>, Count) {
-    match output_lines(command) {
+fn run_tests(command: &mut Command, show: &mut dyn FnMut(&str)) -> Outcome {
+    match output_lines(command, show) {
         Err(error) => (Err(error), Count::FAILURE),
         Ok((success, lines)) => judge(success, Count::in_output(&lines)),
     }
 }
 
-fn judge(success: bool, count: Option<Count>) -> (Result<()>, Count) {
+fn judge(success: bool, count: Option<Count>) -> Outcome {
     let mut count = count.unwrap_or_default();
     if count.failed > 0 {
         return (Err(anyhow::anyhow!("{count}")), count);
@@ -150,7 +188,7 @@ fn judge(success: bool, count: Option<Count>) -> (Result<()>, Count) {
     (Err(anyhow::anyhow!("the test runner failed, though no test did")), count)
 }
 
-fn output_lines(command: &mut Command) -> Result<(bool, Vec<String>)> {
+fn output_lines(command: &mut Command, show: &mut dyn FnMut(&str)) -> Result<(bool, Vec<String>)> {
     let shown = host::command_line(command);
     if std::io::stdout().is_terminal() {
         command.env("CARGO_TERM_COLOR", "always");
@@ -166,7 +204,7 @@ fn output_lines(command: &mut Command) -> Result<(bool, Vec<String>)> {
         child.stdout.take().map(|stream| forward(stream, sender.clone())),
         child.stderr.take().map(|stream| forward(stream, sender)),
     ];
-    let collected = lines.into_iter().inspect(|line| println!("{line}")).collect::<Vec<String>>();
+    let collected = lines.into_iter().inspect(|line| show(line)).collect::<Vec<String>>();
     for reader in readers.into_iter().flatten() {
         let _ = reader.join();
     }
@@ -228,6 +266,16 @@ mod tests {
         steps.counted_tests("x", || Ok(Count { passed: 3, failed: 1, skipped: 0 }));
         steps.counted_tests("y", || anyhow::bail!("cannot be built"));
         assert_eq!(steps.count, Count { passed: 3, failed: 2, skipped: 0 });
+    }
+
+    #[test]
+    fn tests_that_ran_beside_other_steps_count_when_they_are_waited_for() {
+        let mut steps = Steps::start();
+        let summary = "test result: FAILED. 4 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out;";
+        let started = Steps::start_tests("x", shell(&format!("echo '{summary}'; exit 101")));
+        assert_eq!(steps.count, Count::default());
+        assert_eq!(steps.join(started).passed, 4);
+        assert_eq!(steps.count, Count { passed: 4, failed: 1, skipped: 0 });
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::{
-    steps::{Steps, run},
+    steps::{Started, Steps, run},
     workspace::Workspace,
 };
 
@@ -22,16 +22,16 @@ pub fn checks(workspace: &Workspace, steps: &mut Steps) {
     steps.check("example: the same versions of dependencies", || lock_in_step(workspace));
 }
 
-/// Its tests that boot nothing. Returns how many were skipped.
-pub fn tests(workspace: &Workspace, is_root: bool, steps: &mut Steps) -> u64 {
+/// Starts its tests that boot nothing; one thread runs nearly all of them.
+pub fn start_tests(workspace: &Workspace, is_root: bool) -> Started {
     let arguments = if is_root { &ALL[..] } else { &PROGRAM[..] };
-    steps.tests("example: tests", &mut cargo(workspace, arguments)).skipped
+    Steps::start_tests("example: tests", cargo(workspace, arguments))
 }
 
-/// Its tests in virtual machines. Returns how many ran.
-pub fn machine_tests(workspace: &Workspace, steps: &mut Steps) -> u64 {
+/// Starts its tests in virtual machines: one machine, with an image of its own.
+pub fn start_machine_tests(workspace: &Workspace) -> Started {
     let arguments = [&PROGRAM[..], &["--", "--ignored", "--nocapture", "--test-threads", "1"]].concat();
-    steps.tests("example: tests in virtual machines", &mut cargo(workspace, &arguments)).ran()
+    Steps::start_tests("example: tests in virtual machines", cargo(workspace, &arguments))
 }
 
 /// In its folder, so that its own settings of cargo count.

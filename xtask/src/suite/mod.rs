@@ -18,6 +18,7 @@ mod programs;
 mod root_only;
 mod runner;
 
+use features::FeatureSelection;
 use runner::Runner;
 
 /// How long each fuzz target runs in the suite; `cargo xtask fuzz` runs them for longer.
@@ -29,7 +30,8 @@ pub fn test(workspace: &Workspace, fast: bool) -> ExitCode {
     if !steps.check("system packages", install_packages) {
         return steps.finish_tests();
     }
-    checks(workspace, &mut steps);
+    let tested = features::with_tests(workspace);
+    checks(workspace, &mut steps, &tested);
     let runner = Runner::find(workspace);
     if runner == Runner::Libtest {
         steps.note("cargo-nextest is not installed: `cargo test` ran the tests, which takes longer");
@@ -37,14 +39,15 @@ pub fn test(workspace: &Workspace, fast: bool) -> ExitCode {
     let skipped = host_tests(workspace, runner, &mut steps);
     let count = steps.tests("documentation tests", &mut workspace.cargo(&["test", "--workspace", "--doc"]));
     steps.skipped(count.skipped);
-    for selection in features::with_tests(workspace) {
-        let count = steps.tests(&selection.name(), &mut runner.feature_tests(workspace, &selection));
+    for selection in &tested {
+        let count = steps.tests(&selection.name(), &mut runner.feature_tests(workspace, selection));
         steps.skipped(count.skipped);
     }
     conformance(workspace, &mut steps);
+    let example = example::start_tests(workspace, host::is_root());
     let asked = programs::tests(workspace, runner, &mut steps);
-    let skipped = skipped + example::tests(workspace, host::is_root(), &mut steps);
     steps.counted_tests("fuzz targets, each for a few seconds", || fuzz::bounded(workspace, FUZZ_SECONDS));
+    let skipped = skipped + steps.join(example).skipped;
     let ran = machine_tests(workspace, runner, fast, &mut steps);
     steps.skipped(skipped.saturating_sub(ran + asked));
     steps.finish_tests()
@@ -54,7 +57,7 @@ pub fn test(workspace: &Workspace, fast: bool) -> ExitCode {
 pub fn check(workspace: &Workspace) -> ExitCode {
     let mut steps = Steps::start();
     if steps.check("system packages", install_packages) {
-        checks(workspace, &mut steps);
+        checks(workspace, &mut steps, &[]);
     }
     steps.finish_checks()
 }
@@ -68,8 +71,8 @@ fn install_packages() -> Result<()> {
     Ok(())
 }
 
-/// The quick ones first.
-fn checks(workspace: &Workspace, steps: &mut Steps) {
+/// The quick ones first. Feature selections that are `tested` are built for that, and so need no check.
+fn checks(workspace: &Workspace, steps: &mut Steps, tested: &[FeatureSelection]) {
     steps.check("formatting", || {
         run(&mut workspace.cargo(&["fmt", "--all", "--check"]))?;
         run(&mut workspace.cargo(&["fmt", "--manifest-path", fuzz::MANIFEST, "--check"]))
@@ -86,7 +89,7 @@ fn checks(workspace: &Workspace, steps: &mut Steps) {
     steps.check("clippy", || run(&mut workspace.cargo(&clippy)));
     let doc = ["doc", "--workspace", "--no-deps", "--document-private-items"];
     steps.check("rustdoc", || run(workspace.cargo(&doc).env("RUSTDOCFLAGS", "--deny warnings")));
-    for selection in features::all(workspace) {
+    for selection in features::all(workspace).into_iter().filter(|selection| !tested.contains(selection)) {
         let mut arguments = vec!["check", "--quiet"];
         let wanted = selection.arguments();
         arguments.extend(wanted.iter().map(String::as_str));
@@ -125,15 +128,19 @@ fn machine_tests(workspace: &Workspace, runner: Runner, fast: bool, steps: &mut 
         steps.note("skipped, since they need root to make disks: the tests that boot virtual machines");
         return 0;
     }
-    if !steps.check("images for virtual machines", images::prepare) {
-        return 0;
+    // Images are made by one processor, and the example's machine needs one.
+    let example = example::start_machine_tests(workspace);
+    let prepared = steps.check("images for virtual machines", images::prepare);
+    let example = steps.join(example).ran();
+    if !prepared {
+        return example;
     }
     let ran = steps.tests("tests in virtual machines", &mut runner.machine_tests(workspace)).ran();
     let mut suite =
         conformance::command(workspace, &["--tier", "vm", "--ci", "--report", conformance::VM_REPORT]);
     let count = steps.tests("conformance suite in virtual machines", &mut suite);
     steps.skipped(count.skipped);
-    ran + example::machine_tests(workspace, steps)
+    ran + example
 }
 
 /// Whether the workspace has this file.

@@ -61,12 +61,13 @@ impl Runner {
         }
     }
 
-    /// Tests of a package that are ignored, with this in their name.
+    /// Tests of a package that are ignored, with this in their name. The whole workspace is named: for a package alone, cargo would build what it
+    /// needs once more, with fewer features.
     pub fn ignored_tests(self, workspace: &Workspace, package: &str, name: &str) -> Command {
         match self {
             Self::Nextest => {
-                let mut command = nextest(workspace, &["--package", package, "--run-ignored", "only"]);
-                command.arg(name);
+                let mut command = nextest(workspace, &["--workspace", "--run-ignored", "only"]);
+                command.args(["--filterset", &format!("package({package}) and test({name})")]);
                 command
             }
             Self::Libtest => {
