@@ -14,8 +14,8 @@ use crate::{
 /// Makes the staged plan the one that boots.
 ///
 /// # Crash
-/// One write decides: that of `BootOrder` (or, where an armed trial is withdrawn, the deletion of `BootNext`; for a trial, the
-/// write of `BootNext`), or the rename over the removable-media path.
+/// One write decides: that of `BootOrder` (or, where an armed trial is withdrawn, the deletion of `BootNext`, where one that waits is, that of its note;
+/// for a trial, the write of `BootNext`, or of its note if it has to wait), or the rename over the removable-media path.
 pub fn commit(context: &BootContext, token: &Token) -> Result<()> {
     let esp = &context.esp;
     match &token.switch {
@@ -41,6 +41,9 @@ fn by_firmware(context: &BootContext, token: &Token, trial: Option<Tries>) -> Re
         firmware.option_for(default).filter(|number| !(trial.is_some() && firmware.order.contains(number)));
     let number = firmware.write_option(context, present, option(default, title, token.generation))?;
     if let Some(tries) = trial {
+        if tries.done == 0 && firmware.is_promised_to_others() {
+            return firmware.note_trial(efi, Note::waiting(number, token.generation, tries.left));
+        }
         firmware.write_next(efi, Some(number))?;
         return firmware
             .note_trial(efi, Note::new(number, token.generation, tries))

@@ -9,6 +9,7 @@ use crate::{
     removable::refresh,
     seen::{Listed, Seen},
     state::describe,
+    trial::{Note, try_again},
 };
 
 /// Puts the option of a trial in front of `BootOrder`, and refreshes the removable-media copy.
@@ -24,6 +25,10 @@ pub fn confirm(context: &BootContext, deployment: &DeploymentId) -> Result<()> {
         // A power cut right after a promotion leaves its note, and early boot would look at it each time.
         (None, Some(firmware)) if firmware.has_stale_note() => {
             Firmware::load(context)?.forget_trial(&*context.efi)?;
+        }
+        // Early boot of this image does not do it: then the next restart leads there.
+        (None, Some(firmware)) if firmware.next.is_none() && firmware.trial().is_some_and(Note::waits) => {
+            try_again(context)?;
         }
         (None, _) => {}
     }

@@ -99,10 +99,17 @@ impl Firmware {
         ours.iter().chain(foreign).copied().collect()
     }
 
-    /// The option that is to be tried at the next boot: named by `BootNext`, and not in `BootOrder`.
+    /// The option that is to be tried at the next boot: named by `BootNext`, and not in `BootOrder`; or what waits for that.
     pub fn armed_trial(&self) -> Option<(u16, Tries)> {
-        let number = self.next.filter(|number| self.is_outside_order(*number))?;
+        let named = self.next.filter(|number| self.is_outside_order(*number));
+        let waiting = || self.trial().filter(|note| note.waits()).map(|note| note.number);
+        let number = named.or_else(waiting)?;
         Some((number, self.note_on(number).armed()))
+    }
+
+    /// Whether `BootNext` asks for something that is not ours.
+    pub fn is_promised_to_others(&self) -> bool {
+        self.next.is_some_and(|next| !self.ours.contains_key(&next))
     }
 
     /// The option that is being tried now and not armed again, or that was tried and did not prove good: one that was left by the firmware, and not
@@ -112,7 +119,7 @@ impl Firmware {
         if let Some(running) = self.current.filter(spent) {
             return Some((running, self.note_on(running).running()));
         }
-        let note = self.trial().filter(|note| spent(&note.number))?;
+        let note = self.trial().filter(|note| spent(&note.number) && !note.waits())?;
         Some((note.number, note.lost()))
     }
 

@@ -1,4 +1,7 @@
 //! Trials: the firmware starts what `BootNext` names once, and forgets it; the further tries are counted here.
+//!
+//! Somebody may have asked the firmware for another system, once, by the same variable. Then the trial waits: its first try is armed, like each further
+//! one, early in the boot that comes after that.
 
 use bootwright_core::{Result, context::BootContext};
 
@@ -16,8 +19,8 @@ pub struct Tries {
 /// What the variable of a trial holds: which option was armed, so that a failed trial can be told from one that was never armed, and how often it may be
 /// armed again.
 ///
-/// Bytes, little-endian: number of the option (2), generation of its plan (8), tries in all (1), tries that are not armed yet (1). The last two are
-/// missing where a program wrote it that knew one try only.
+/// Bytes, little-endian: number of the option (2), generation of its plan (8), tries in all (1), tries that are not armed yet (1): all of them while it
+/// waits. The last two are missing where a program wrote it that knew one try only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Note {
     /// Number of the boot option.
@@ -36,13 +39,19 @@ impl Note {
         Self { number, generation, total, further }
     }
 
+    /// A trial that was never started, and is to be armed when something else was.
+    pub fn waiting(number: u16, generation: u64, tries: u32) -> Self {
+        let total = u8::try_from(tries).unwrap_or(u8::MAX);
+        Self { number, generation, total, further: total }
+    }
+
     /// Reads one; `None` for anything else.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let (number, rest) = bytes.split_first_chunk::<2>()?;
         let (generation, tries) = rest.split_first_chunk::<8>()?;
         let (total, further) = match tries {
             [] => (1, 0),
-            [total, further] if further < total => (*total, *further),
+            [total, further] if *total > 0 && further <= total => (*total, *further),
             _ => return None,
         };
         let (number, generation) = (u16::from_le_bytes(*number), u64::from_le_bytes(*generation));
@@ -57,9 +66,14 @@ impl Note {
         bytes
     }
 
-    /// While `BootNext` names it.
+    /// Whether it waits until something else was started.
+    pub fn waits(self) -> bool {
+        self.further == self.total
+    }
+
+    /// While `BootNext` names it, or it waits for that.
     pub fn armed(self) -> Tries {
-        let left = u32::from(self.further) + 1;
+        let left = u32::from(self.further) + u32::from(!self.waits());
         Tries { left, done: u32::from(self.total) - left }
     }
 

@@ -5,6 +5,8 @@
 #[path = "../../systemd-boot/tests/support/mod.rs"]
 mod support;
 
+use std::collections::BTreeSet;
+
 use bootwright_core::{
     Bootloader, ErrorKind,
     efi::{EfiVariables, GLOBAL_VENDOR, MemoryVariables, OUR_VENDOR, TRIAL},
@@ -347,6 +349,88 @@ async fn a_rollback_from_a_trial_ends_its_tries() {
     assert_eq!(boot_until_it_stays(&machine, "").await, ["b"]);
     roll_back(&loader(&machine), &store, "a").await;
     assert_eq!(boot_until_it_stays(&machine, "").await, ["a"]);
+}
+
+/// Somebody asks the firmware for a boot of another system, as `efibootmgr --bootnext` does.
+fn ask_for_another_system(machine: &Machine) {
+    let efi = machine.efi.as_ref().unwrap();
+    efi.write(GLOBAL_VENDOR, "Boot0077", b"no option of ours").unwrap();
+    efi.write(GLOBAL_VENDOR, "BootNext", &ANOTHER.to_le_bytes()).unwrap();
+}
+
+/// Number of an option that [`ask_for_another_system`] asks for.
+const ANOTHER: u16 = 0x77;
+
+/// The firmware starts what was asked for, if it still knows of it.
+fn another_system_boots(machine: &Machine) {
+    let next = machine.variable(GLOBAL_VENDOR, "BootNext");
+    assert_eq!(next, Some(ANOTHER.to_le_bytes().to_vec()), "the wish was overwritten");
+    machine.efi.as_ref().unwrap().delete(GLOBAL_VENDOR, "BootNext").unwrap();
+}
+
+/// spec: BW-425
+#[tokio::test]
+async fn a_trial_waits_for_the_boot_of_another_system_that_was_asked_for_and_has_all_its_tries_then() {
+    for (fails, expected) in [("", vec!["a", "b"]), ("b", vec!["a", "b", "a", "b", "a", "b", "a"])] {
+        let (machine, store) = with(Machine::new(), &["a"]).await;
+        ask_for_another_system(&machine);
+        trial_of_three(&machine, &store).await;
+        let state = loader(&machine).read().await.unwrap();
+        let waiting = &state.entries[0];
+        assert_eq!(
+            (order(&state), waiting.tries_left, waiting.tries_done),
+            (vec!["b".into(), "a".into()], Some(3), Some(0))
+        );
+        another_system_boots(&machine);
+        assert_eq!(boot_until_it_stays(&machine, fails).await, expected);
+    }
+}
+
+/// spec: BW-425
+#[tokio::test]
+async fn a_trial_that_waits_can_be_rolled_back_and_replaced() {
+    let (machine, store) = with(Machine::new(), &["a"]).await;
+    ask_for_another_system(&machine);
+    trial_of_three(&machine, &store).await;
+    add(&loader(&machine), &store, EntrySpec { tries: Some(3), ..store.split("c") }).await;
+    assert_eq!(order(&loader(&machine).read().await.unwrap())[0], "c");
+    roll_back(&loader(&machine), &store, "a").await;
+    another_system_boots(&machine);
+    assert_eq!(boot_until_it_stays(&machine, "").await, ["a"]);
+}
+
+/// spec: BW-425
+#[tokio::test]
+async fn a_trial_that_early_boot_let_wait_is_armed_by_the_next_good_boot() {
+    let (machine, store) = with(Machine::new(), &["a"]).await;
+    ask_for_another_system(&machine);
+    trial_of_three(&machine, &store).await;
+    loader(&machine).confirm(&deployment("a")).await.unwrap();
+    another_system_boots(&machine);
+    assert_eq!(boot(&machine), "a", "an image whose early boot knows nothing of trials");
+    loader(&machine).confirm(&deployment("a")).await.unwrap();
+    assert_eq!(boots(&machine).as_deref(), Some("b"));
+}
+
+/// spec: BW-401, BW-425
+#[tokio::test]
+async fn a_power_cut_while_a_trial_is_made_to_wait_leaves_the_old_or_the_new_system() {
+    let mut ends = BTreeSet::new();
+    for n in 0.. {
+        let (machine, store) = with(Machine::new(), &["a"]).await;
+        ask_for_another_system(&machine);
+        let plan = new_trial(&store, &loader(&machine).read().await.unwrap());
+        let done = publish(&faulty(&machine, &Faults::stop_before(n)), &plan, &store).await.is_ok();
+        let planned = order(&loader(&machine).read().await.unwrap())[0].clone();
+        another_system_boots(&machine);
+        let started = boot_until_it_stays(&machine, "").await;
+        assert_eq!(started.last(), Some(&planned), "stopped before mutation {n}");
+        ends.insert(planned);
+        if done {
+            break;
+        }
+    }
+    assert_eq!(ends, ["a", "c"].map(str::to_owned).into());
 }
 
 /// spec: BW-421
