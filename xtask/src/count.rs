@@ -78,12 +78,13 @@ fn is_libtest_start(line: &str) -> bool {
     number.is_some_and(|(number, _)| number.parse::<u64>().is_ok())
 }
 
-/// `test result: ok. 5 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s`
+/// `test result: ok. 5 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s`, not indented: nextest indents what the tests that it
+/// counts printed.
 ///
 /// A test that runs itself once more in a process of its own, as those of mounts do, lets that process print such a line as
 /// well, `inner`: one test, all others filtered out. The test itself is counted, so that line is not.
 fn libtest(line: &str, inner: bool) -> Option<Count> {
-    let (_, numbers) = line.trim_start().strip_prefix(RESULT)?.split_once(". ")?;
+    let (_, numbers) = line.strip_prefix(RESULT)?.split_once(". ")?;
     let (mut count, mut filtered) = (Count::default(), 0);
     for (number, word) in items(numbers, ';') {
         match word.as_str() {
@@ -180,6 +181,14 @@ mod tests {
         let line =
             "test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 2 filtered out; finished in 145.19s";
         assert_eq!(of(&["running 1 test", line]), Some(Count { passed: 1, failed: 0, skipped: 2 }));
+    }
+
+    #[test]
+    fn what_a_test_printed_is_not_counted_beside_the_summary_of_nextest() {
+        let shown = "    test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 2 filtered out; finished in 31.7s";
+        let summary = "     Summary [ 676.303s] 19 tests run: 19 passed, 0 skipped";
+        let lines = ["    running 1 test", shown, summary];
+        assert_eq!(of(&lines), Some(Count { passed: 19, failed: 0, skipped: 0 }));
     }
 
     #[test]
