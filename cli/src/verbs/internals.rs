@@ -37,7 +37,7 @@ fn finalize(context: &Context<'_>) -> Result<bool> {
 fn try_again(context: &Context<'_>) -> Result<bool> {
     let system = system::require(context, Access::Write)?;
     if block_on(system.engine.try_again())? {
-        print("a new deployment did not come up, and has tries left: the machine reboots to try it again");
+        print("a new deployment is on trial, and has tries left: the machine reboots to start it");
         super::reboot()?;
     }
     Ok(true)

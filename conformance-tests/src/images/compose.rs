@@ -22,7 +22,7 @@ pub const UNIT_FOLDER: &str = "/usr/lib/systemd/system";
 pub const KARGS_FILE: &str = "/usr/lib/bootc/kargs.d/10-test.toml";
 /// Kernel arguments of a test image. `rw`: the overlay on `/etc` cannot be mounted under a read-only root.
 /// The rest makes an emulated boot short, quiet enough to be quick, and a panic a reboot.
-const KERNEL_ARGUMENTS: [&str; 9] = [
+const KERNEL_ARGUMENTS: [&str; 10] = [
     "rw",
     "console=ttyS0",
     "panic=1",
@@ -32,6 +32,7 @@ const KERNEL_ARGUMENTS: [&str; 9] = [
     "8250.nr_uarts=1",
     "init_on_alloc=0",
     "rcupdate.rcu_expedited=1",
+    "cryptomgr.notests",
 ];
 
 /// What a file in the top layer is.
