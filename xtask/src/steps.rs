@@ -61,9 +61,9 @@ impl Steps {
     pub fn join(&mut self, started: Started) -> Count {
         let Started { name, since, work } = started;
         self.counted_since(since, &name, || {
-            let panicked =
-                || ((Err(anyhow::anyhow!("the thread that ran it panicked")), Count::FAILURE), Vec::new());
-            let (outcome, shown) = work.join().unwrap_or_else(|_| panicked());
+            let Ok((outcome, shown)) = work.join() else {
+                return (Err(anyhow::anyhow!("the thread that ran it panicked")), Count::FAILURE);
+            };
             for line in shown {
                 println!("{line}");
             }

@@ -1,7 +1,8 @@
 //! The switch.
 
 use bootwright_core::{
-    Effect, Error, Result, boot_files::removable_path, context::BootContext, fs::ReplaceStyle,
+    Effect, Error, Result, boot_files::removable_path, context::BootContext, efi::EfiVariables,
+    fs::ReplaceStyle,
 };
 
 use crate::{
@@ -41,13 +42,7 @@ fn by_firmware(context: &BootContext, token: &Token, trial: Option<Tries>) -> Re
         firmware.option_for(default).filter(|number| !(trial.is_some() && firmware.order.contains(number)));
     let number = firmware.write_option(context, present, option(default, title, token.generation))?;
     if let Some(tries) = trial {
-        if tries.done == 0 && firmware.is_promised_to_others() {
-            return firmware.note_trial(efi, Note::waiting(number, token.generation, tries.left));
-        }
-        firmware.write_next(efi, Some(number))?;
-        return firmware
-            .note_trial(efi, Note::new(number, token.generation, tries))
-            .map_err(|error| error.with_effect(Effect::Committed));
+        return arm(&mut firmware, efi, number, token.generation, tries);
     }
     let mut numbers = vec![number];
     for (name, title) in others {
@@ -60,6 +55,22 @@ fn by_firmware(context: &BootContext, token: &Token, trial: Option<Tries>) -> Re
         .write_next(efi, next)
         .and_then(|()| firmware.forget_trial(efi))
         .map_err(|error| error.with_effect(Effect::Partial))
+}
+
+/// Names a trial's option in `BootNext`; if somebody asked there for another system, the trial waits.
+fn arm(
+    firmware: &mut Firmware,
+    efi: &dyn EfiVariables,
+    number: u16,
+    generation: u64,
+    tries: Tries,
+) -> Result<()> {
+    if tries.done == 0 && firmware.is_promised_to_others() {
+        return firmware.note_trial(efi, Note::waiting(number, generation, tries.left));
+    }
+    firmware.write_next(efi, Some(number))?;
+    let noted = firmware.note_trial(efi, Note::new(number, generation, tries));
+    noted.map_err(|error| error.with_effect(Effect::Committed))
 }
 
 /// The number of an option for `name`, which is written if there is none.

@@ -354,7 +354,7 @@ async fn a_rollback_from_a_trial_ends_its_tries() {
 /// Somebody asks the firmware for a boot of another system, as `efibootmgr --bootnext` does.
 fn ask_for_another_system(machine: &Machine) {
     let efi = machine.efi.as_ref().unwrap();
-    efi.write(GLOBAL_VENDOR, "Boot0077", b"no option of ours").unwrap();
+    efi.write(GLOBAL_VENDOR, &format!("Boot{ANOTHER:04X}"), b"no option of ours").unwrap();
     efi.write(GLOBAL_VENDOR, "BootNext", &ANOTHER.to_le_bytes()).unwrap();
 }
 
