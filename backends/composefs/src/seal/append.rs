@@ -94,13 +94,6 @@ fn compute(file: &File, algorithm: Algorithm, size: u64) -> Result<Metadata> {
     Ok(Metadata::new(algorithm, hasher, size))
 }
 
-/// A file that has to be sealed: where it is, and its digest if its name tells it.
-#[derive(Debug)]
-struct Candidate {
-    path: String,
-    digest: Option<Vec<u8>>,
-}
-
 /// Appends the metadata to every object of a composefs repository, and to its `meta.json` (a repository counts as secure
 /// only if that file is sealed as well). Objects are checked against their names while they are read.
 ///
@@ -111,21 +104,22 @@ struct Candidate {
 /// `Integrity` if an object is not what its name says; `NotFound` without `meta.json`; `Unsupported` as
 /// [`append_merkle`]; I/O errors. Objects done by then keep their metadata (`Effect::Partial`).
 pub fn append_repository(repository: &Dir, algorithm: Algorithm) -> Result<Sealing> {
-    let candidates = candidates(repository, algorithm)?;
+    append_all(&Repository { folder: repository, algorithm }).map_err(|e| e.with_effect(Effect::Partial))
+}
+
+fn append_all(repository: &Repository<'_>) -> Result<Sealing> {
+    let mut files = Vec::from_iter(repository.append(METADATA_FILE, None)?);
     let next = AtomicUsize::new(0);
     let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let files = std::thread::scope(|scope| {
-        let work = || append_from(repository, algorithm, &candidates, &next);
-        let handles: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-        let mut files = Vec::with_capacity(candidates.len());
+    std::thread::scope(|scope| {
+        let handles: Vec<_> = (0..workers).map(|_| scope.spawn(|| repository.append_from(&next))).collect();
         for handle in handles {
             let done = handle.join().map_err(|_| Error::internal("a sealing thread panicked"))?;
             files.extend(done?);
         }
-        Ok(files)
-    })
-    .map_err(|e: Error| e.with_effect(Effect::Partial))?;
-    sync(repository).map_err(|e| e.with_effect(Effect::Partial))?;
+        Ok(())
+    })?;
+    sync(repository.folder)?;
     Ok(Sealing::new(files))
 }
 
@@ -137,57 +131,64 @@ fn sync(folder: &Dir) -> Result<()> {
         .context_io(|| "write the sealed objects to the disk".into())
 }
 
-/// One worker: takes candidates until none is left, or one fails.
-fn append_from(
-    repository: &Dir,
+/// A repository whose files are to be sealed.
+struct Repository<'a> {
+    folder: &'a Dir,
     algorithm: Algorithm,
-    candidates: &[Candidate],
-    next: &AtomicUsize,
-) -> Result<Vec<SealedFile>> {
-    let mut done = Vec::new();
-    while let Some(candidate) = candidates.get(next.fetch_add(1, Ordering::Relaxed)) {
-        let sealed = append_one(repository, algorithm, candidate).map_err(|e| {
-            // The others need not go on.
-            next.store(candidates.len(), Ordering::Relaxed);
-            e.with_context("file", &candidate.path)
-        })?;
-        done.extend(sealed);
-    }
-    Ok(done)
 }
 
-fn append_one(repository: &Dir, algorithm: Algorithm, candidate: &Candidate) -> Result<Option<SealedFile>> {
-    // A kernel without fs-verity refuses to open such a file, but tells of it.
-    let stat =
-        rustix::fs::statx(repository, &candidate.path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS)
-            .context_io(|| "look at a file of the repository".into())?;
-    if stat.stx_attributes.contains(StatxAttributes::VERITY) {
-        return Ok(None);
+impl Repository<'_> {
+    /// One worker: takes folders of objects, by their first byte, until none is left, or one fails.
+    fn append_from(&self, next: &AtomicUsize) -> Result<Vec<SealedFile>> {
+        let mut done = Vec::new();
+        while let Ok(first) = u8::try_from(next.fetch_add(1, Ordering::Relaxed)) {
+            let sealed = self.append_folder(first).inspect_err(|_| {
+                // The others need not go on.
+                next.store(usize::from(u8::MAX) + 1, Ordering::Relaxed);
+            })?;
+            done.extend(sealed);
+        }
+        Ok(done)
     }
-    let file = repository
-        .open_with(&candidate.path, OpenOptions::new().read(true).write(true))
-        .context_io(|| "open a file of the repository for writing".into())?;
-    append_merkle(&file.into_std(), algorithm, candidate.digest.as_deref()).map(Some)
-}
 
-fn candidates(repository: &Dir, algorithm: Algorithm) -> Result<Vec<Candidate>> {
-    let mut found = vec![Candidate { path: METADATA_FILE.into(), digest: None }];
-    for byte in 0..=u8::MAX {
-        let folder = format!("objects/{byte:02x}");
-        let entries = match repository.read_dir(&folder) {
+    /// Seals the objects whose digest begins with this byte.
+    fn append_folder(&self, first: u8) -> Result<Vec<SealedFile>> {
+        let folder = format!("objects/{first:02x}");
+        let entries = match self.folder.read_dir(&folder) {
             Ok(entries) => entries,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(e) => return Err(Error::io(format!("list {folder}"), e)),
         };
+        let mut done = Vec::new();
         for entry in entries {
             let name = entry.context_io(|| format!("list {folder}"))?.file_name();
             // What is not named by a digest is an unfinished download, which nothing refers to.
-            if let Some(digest) = name.to_str().and_then(|name| object_digest(algorithm, byte, name)) {
-                found.push(Candidate { path: format!("{folder}/{}", name.display()), digest: Some(digest) });
+            let digest = name.to_str().and_then(|name| object_digest(self.algorithm, first, name));
+            if let Some(digest) = digest {
+                done.extend(self.append(&format!("{folder}/{}", name.display()), Some(&digest))?);
             }
         }
+        Ok(done)
     }
-    Ok(found)
+
+    /// Seals one file, unless it is sealed.
+    fn append(&self, path: &str, digest: Option<&[u8]>) -> Result<Option<SealedFile>> {
+        self.append_unsealed(path, digest).map_err(|e| e.with_context("file", path))
+    }
+
+    fn append_unsealed(&self, path: &str, digest: Option<&[u8]>) -> Result<Option<SealedFile>> {
+        // A kernel without fs-verity refuses to open such a file, but tells of it.
+        let stat = rustix::fs::statx(self.folder, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS)
+            .context_io(|| "look at a file of the repository".into())?;
+        if stat.stx_attributes.contains(StatxAttributes::VERITY) {
+            return Ok(None);
+        }
+        let file = self
+            .folder
+            .open_with(path, OpenOptions::new().read(true).write(true))
+            .context_io(|| "open a file of the repository for writing".into())?;
+        append_merkle(&file.into_std(), self.algorithm, digest).map(Some)
+    }
 }
 
 fn object_digest(algorithm: Algorithm, first: u8, rest: &str) -> Option<Vec<u8>> {

@@ -10,7 +10,7 @@ use bootwright_core::{
 
 use super::append::{SealedFile, VERITY_FLAG};
 
-/// `debugfs` prints some 600 bytes for each inode: enough for a million of them.
+/// What one run of `debugfs` may print. For each inode it is some 600 bytes, and more where a file is in many pieces.
 const MOST_OUTPUT: u64 = 1 << 30;
 
 /// What `debugfs` says of one inode.

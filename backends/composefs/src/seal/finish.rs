@@ -14,6 +14,9 @@ use super::ext4;
 const PATIENCE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(100);
 
+/// Files that one run of `debugfs` is given: what it prints of them, some 600 bytes for each, is held in memory.
+const AT_ONCE: usize = 50_000;
+
 /// What the first half has done, and the second half needs. It holds no handle: the file system can be unmounted.
 #[derive(Debug, Clone, Default)]
 #[must_use = "the objects are unusable until `finish` has run"]
@@ -90,16 +93,23 @@ impl Sealing {
         }
         let claim = claim(device, patience)?;
         drop(claim); // debugfs opens the device for itself, too
-        self.seal(device)
+        self.seal(device, AT_ONCE)
             .map_err(|e| e.with_effect(Effect::Partial).with_context("device", device.display()))?;
         Ok(summary)
     }
 
-    fn seal(&self, device: &Path) -> Result<()> {
-        debugfs::run(device, &debugfs::seal_script(&self.files), true)?;
+    /// Seals all files, so many with each run of `debugfs`, and looks at the result in the same way.
+    pub(super) fn seal(&self, device: &Path, at_once: usize) -> Result<()> {
+        for files in self.files.chunks(at_once) {
+            debugfs::run(device, &debugfs::seal_script(files), true)?;
+        }
         debugfs::check_file_system(device)?;
-        let states = debugfs::parse_stat(&debugfs::run(device, &debugfs::stat_script(&self.files), false)?);
-        compare(&self.files, &states)
+        let mut unsealed = 0;
+        for files in self.files.chunks(at_once) {
+            let said = debugfs::run(device, &debugfs::stat_script(files), false)?;
+            unsealed += count_unsealed(files, &debugfs::parse_stat(&said));
+        }
+        demand_none(unsealed, self.files.len())
     }
 }
 
@@ -115,18 +125,21 @@ fn claim(device: &Path, patience: Duration) -> Result<std::fs::File> {
     }
 }
 
-fn compare(files: &[SealedFile], states: &[InodeState]) -> Result<()> {
+fn count_unsealed(files: &[SealedFile], states: &[InodeState]) -> usize {
     let states: HashMap<u64, &InodeState> = states.iter().map(|state| (state.inode, state)).collect();
     let is_sealed = |file: &&SealedFile| {
         states
             .get(&file.inode)
             .is_some_and(|state| state.size == file.size && state.flags == file.flags | VERITY_FLAG)
     };
-    let unsealed = files.iter().filter(|file| !is_sealed(file)).count();
+    files.iter().filter(|file| !is_sealed(file)).count()
+}
+
+fn demand_none(unsealed: usize, of: usize) -> Result<()> {
     if unsealed == 0 {
         return Ok(());
     }
-    Err(Error::integrity(format!("{unsealed} of {} files did not get their verity flag", files.len()))
+    Err(Error::integrity(format!("{unsealed} of {of} files did not get their verity flag"))
         .with_hint("run the installation again; the disk as it is would not start"))
 }
 
@@ -139,14 +152,15 @@ mod tests {
     #[test]
     fn an_inode_without_the_flag_is_an_integrity_error() {
         let good = InodeState { inode: 12, size: 5, flags: 0x18_0000 };
-        assert!(compare(&[FILE], &[good]).is_ok());
+        assert_eq!(count_unsealed(&[FILE], &[good]), 0);
         for bad in [
             InodeState { flags: 0x8_0000, ..good },
             InodeState { size: 6, ..good },
             InodeState { inode: 13, ..good },
         ] {
-            assert_eq!(compare(&[FILE], &[bad]).expect_err("not sealed").kind(), ErrorKind::Integrity);
+            assert_eq!(count_unsealed(&[FILE], &[bad]), 1, "{bad:?}");
         }
+        assert_eq!(demand_none(1, 2).expect_err("not sealed").kind(), ErrorKind::Integrity);
     }
 
     #[test]

@@ -141,6 +141,26 @@ fn a_sealed_disk_is_clean_and_every_object_has_the_flag_and_its_size() {
 
 /// Needs root.
 #[test]
+fn files_that_take_several_runs_of_debugfs_are_all_sealed_and_all_looked_at() {
+    let mut disk = Disk::make("verity");
+    disk.mount();
+    disk.fill();
+    let sealing = append_repository(&disk.repository(), Algorithm::Sha256).expect("append");
+    disk.unmount();
+    sealing.seal(&disk.image(), 5).expect("sealed");
+    disk.mount();
+    assert!(
+        append_repository(&disk.repository(), Algorithm::Sha256).expect("append again").files().is_empty()
+    );
+    disk.unmount();
+    let no_inode = SealedFile { inode: 1 << 31, ..sealing.files()[0] };
+    let with_one_more = Sealing::new([sealing.files(), &[no_inode]].concat());
+    let error = with_one_more.seal(&disk.image(), 5).expect_err("there is no such inode");
+    assert!(error.message().starts_with(&format!("1 of {} files", sealing.files().len() + 1)), "{error}");
+}
+
+/// Needs root.
+#[test]
 fn a_second_run_over_a_sealed_repository_has_nothing_to_do() {
     let mut disk = Disk::make("verity");
     disk.mount();
