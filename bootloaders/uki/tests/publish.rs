@@ -2,103 +2,21 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests make and break files, and start programs, on purpose")]
 
+mod firmware;
 #[path = "../../systemd-boot/tests/support/mod.rs"]
 mod support;
 
-use std::collections::BTreeSet;
-
 use bootwright_core::{
     Bootloader, ErrorKind,
-    efi::{EfiVariables, GLOBAL_VENDOR, MemoryVariables, OUR_VENDOR, TRIAL},
+    efi::{EfiVariables, GLOBAL_VENDOR, MemoryVariables},
     fs::Faults,
-    model::{BootPlan, BootState, EntrySpec, PlannedEntry},
+    model::{BootPlan, BootState, PlannedEntry},
 };
-use bootwright_loader_uki::FirmwareUki;
+use firmware::{boot, boots, faulty, first_start, loader, new_trial, tried, with};
 use support::{
     Machine, PARTITION, Store, add, deployment, entry_id, keep, order, plan_with, publish, roll_back, set,
     tree, write,
 };
-
-fn loader(machine: &Machine) -> FirmwareUki {
-    faulty(machine, &Faults::none())
-}
-
-fn faulty(machine: &Machine, faults: &Faults) -> FirmwareUki {
-    FirmwareUki::new(machine.context(faults))
-}
-
-/// What the firmware would start next, by `root=` in its embedded command line, and the boot option that it comes from.
-///
-/// Tries `BootNext`, then `BootOrder`, then the removable-media path; whatever cannot be loaded is passed over.
-fn next_boot(machine: &Machine) -> Option<(Option<u16>, String)> {
-    let numbers = |name| {
-        let value =
-            machine.efi.as_ref().and_then(|efi| efi.read(GLOBAL_VENDOR, name).unwrap()).unwrap_or_default();
-        value.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect::<Vec<_>>()
-    };
-    for number in numbers("BootNext").into_iter().chain(numbers("BootOrder")) {
-        let name = format!("Boot{number:04X}");
-        let Some(value) = machine.efi.as_ref().unwrap().read(GLOBAL_VENDOR, &name).unwrap() else { continue };
-        if let Some(id) = option_file(&value).and_then(|file| load(machine, &file)) {
-            return Some((Some(number), id));
-        }
-    }
-    load(machine, "EFI/BOOT/BOOTX64.EFI").map(|id| (None, id))
-}
-
-fn boots(machine: &Machine) -> Option<String> {
-    next_boot(machine).map(|(_, id)| id)
-}
-
-/// The file of an option on our partition: the text in its file node.
-fn option_file(value: &[u8]) -> Option<String> {
-    let at = value.windows(4).position(|w| w[..2] == [4, 4] && w[3] == 0 && w[2] > 4)?;
-    value.windows(16).any(|w| w == PARTITION.guid).then_some(())?;
-    let length = usize::from(value[at + 2]) - 4;
-    let units = value.get(at + 4..at + 4 + length)?.chunks_exact(2).map(|p| u16::from_le_bytes([p[0], p[1]]));
-    let text = String::from_utf16(&units.take_while(|&u| u != 0).collect::<Vec<_>>()).ok()?;
-    Some(text.trim_start_matches('\\').replace('\\', "/"))
-}
-
-/// The `root=` of a UKI, if it is whole: kernel, initrd and command line of one deployment, or its sealed image and addon.
-fn load(machine: &Machine, file: &str) -> Option<String> {
-    let bytes = std::fs::read(machine.esp().join(file)).ok().filter(|bytes| bytes.starts_with(b"MZ"))?;
-    let text = String::from_utf8_lossy(&bytes);
-    let of = |what: &str| text.split_once(what)?.1.split([' ', '\0']).next().map(ToOwned::to_owned);
-    let id = of("root=")?;
-    if text.contains("sealed") {
-        let addon = std::fs::read(machine.esp().join(format!("{file}.extra.d/a.addon.efi"))).unwrap();
-        assert!(String::from_utf8_lossy(&addon).contains("from-addon"), "{file} boots without its addon");
-    } else {
-        assert_eq!(of("kernel of ").as_deref(), Some(id.as_str()), "{file} mixes deployments");
-        assert!(text.contains("one initrd for all"));
-    }
-    Some(id)
-}
-
-/// Starts the machine: `BootNext` is used up, `BootCurrent` says what was started.
-fn boot(machine: &Machine) -> String {
-    let (number, id) = next_boot(machine).unwrap();
-    let efi = machine.efi.as_ref().unwrap();
-    efi.delete(GLOBAL_VENDOR, "BootNext").unwrap();
-    match number {
-        Some(number) => efi.write(GLOBAL_VENDOR, "BootCurrent", &number.to_le_bytes()).unwrap(),
-        None => efi.delete(GLOBAL_VENDOR, "BootCurrent").unwrap(),
-    }
-    id
-}
-
-fn tried(spec: EntrySpec) -> EntrySpec {
-    EntrySpec { tries: Some(1), ..spec }
-}
-
-async fn with(machine: Machine, ids: &[&str]) -> (Machine, Store) {
-    let store = Store::new();
-    for id in ids {
-        add(&loader(&machine), &store, store.split(id)).await;
-    }
-    (machine, store)
-}
 
 /// spec: BW-405
 #[tokio::test]
@@ -134,10 +52,6 @@ type Make = fn(&Store, &BootState) -> BootPlan;
 
 fn new_default(store: &Store, state: &BootState) -> BootPlan {
     plan_with(state, PlannedEntry::Add(Box::new(store.split("c"))))
-}
-
-fn new_trial(store: &Store, state: &BootState) -> BootPlan {
-    plan_with(state, PlannedEntry::Add(Box::new(tried(store.split("c")))))
 }
 
 fn sealed(store: &Store, state: &BootState) -> BootPlan {
@@ -213,16 +127,6 @@ async fn a_power_cut_at_any_point_of_a_rollback_leaves_the_old_or_the_new_system
     crash_sweep(Machine::without_firmware, back, "a").await;
 }
 
-/// A disk that was installed elsewhere, in the machine that it is for.
-async fn first_start(ids: &[&str]) -> (Machine, Store) {
-    let (mut machine, store) = with(Machine::without_firmware(), ids).await;
-    let efi = MemoryVariables::default();
-    efi.write(GLOBAL_VENDOR, "Boot0000", b"\x01\0\0\0\x04\0F\0\0\0\x7f\xff\x04\0").unwrap();
-    efi.write(GLOBAL_VENDOR, "BootOrder", &[0, 0]).unwrap();
-    machine.efi = Some(std::sync::Arc::new(efi));
-    (machine, store)
-}
-
 #[tokio::test]
 async fn on_its_first_machine_a_disk_shows_what_booted_it_and_the_next_publication_writes_the_boot_order() {
     let (machine, store) = first_start(&["a"]).await;
@@ -255,278 +159,6 @@ async fn a_power_cut_at_any_point_of_the_first_publication_on_a_machine_leaves_t
             }
         }
     }
-}
-
-/// spec: BW-409
-#[tokio::test]
-async fn a_trial_boots_once_and_becomes_the_default_only_when_confirmed() {
-    for first in [false, true] {
-        let (machine, store) =
-            if first { first_start(&["a"]).await } else { with(Machine::new(), &["a"]).await };
-        add(&loader(&machine), &store, tried(store.split("b"))).await;
-        let state = loader(&machine).read().await.unwrap();
-        assert_eq!((order(&state), state.entries[0].tries_left), (vec!["b".into(), "a".into()], Some(1)));
-        assert_eq!(boot(&machine), "b");
-        let state = loader(&machine).read().await.unwrap();
-        assert_eq!((order(&state), state.entries[1].tries_left), (vec!["a".into(), "b".into()], Some(0)));
-        assert_eq!(boots(&machine).as_deref(), Some("a"), "not confirmed yet");
-        loader(&machine).confirm(&deployment("b")).await.unwrap();
-        loader(&machine).confirm(&deployment("b")).await.unwrap();
-        assert_eq!(boot(&machine), "b");
-        let state = loader(&machine).read().await.unwrap();
-        assert_eq!((order(&state), state.generation), (vec!["b".into(), "a".into()], 2));
-        assert!(state.entries.iter().all(|entry| entry.tries_left.is_none()));
-    }
-}
-
-/// spec: BW-409
-#[tokio::test]
-async fn a_trial_that_fails_falls_back_stays_visible_and_is_removed_by_a_sweep() {
-    let (machine, store) = with(Machine::new(), &["a"]).await;
-    add(&loader(&machine), &store, tried(store.split("b"))).await;
-    assert_eq!((boot(&machine), boot(&machine)), ("b".into(), "a".into()));
-    let state = loader(&machine).read().await.unwrap();
-    assert_eq!((order(&state), state.entries[1].tries_left), (vec!["a".into(), "b".into()], Some(0)));
-    loader(&machine).sweep(&set(&["a"])).await.unwrap();
-    assert_eq!(order(&loader(&machine).read().await.unwrap()), ["a"]);
-    add(&loader(&machine), &store, store.split("c")).await;
-    assert_eq!(boot(&machine), "c");
-}
-
-/// Starts the machine, and whatever follows from it by itself early in that boot: what is in `fails` stops before that.
-async fn boot_until_it_stays(machine: &Machine, fails: &str) -> Vec<String> {
-    let mut started = Vec::new();
-    loop {
-        let id = boot(machine);
-        let stays = id != fails && !loader(machine).try_again().await.unwrap();
-        started.push(id);
-        if stays {
-            return started;
-        }
-    }
-}
-
-async fn trial_of_three(machine: &Machine, store: &Store) {
-    add(&loader(machine), store, EntrySpec { tries: Some(3), ..store.split("b") }).await;
-}
-
-/// spec: BW-112, BW-421
-#[tokio::test]
-async fn a_trial_that_fails_early_is_started_again_from_what_it_falls_back_to_until_its_tries_are_used_up() {
-    let (machine, store) = with(Machine::new(), &["a"]).await;
-    trial_of_three(&machine, &store).await;
-    let tries = |state: &BootState, at: usize| (state.entries[at].tries_left, state.entries[at].tries_done);
-    assert_eq!(tries(&loader(&machine).read().await.unwrap(), 0), (Some(3), Some(0)));
-    assert_eq!(boot_until_it_stays(&machine, "b").await, ["b", "a", "b", "a", "b", "a"]);
-    let state = loader(&machine).read().await.unwrap();
-    assert_eq!((order(&state), tries(&state, 1)), (vec!["a".into(), "b".into()], (Some(0), Some(3))));
-    assert!(!loader(&machine).try_again().await.unwrap());
-    assert_eq!(boots(&machine).as_deref(), Some("a"));
-}
-
-/// spec: BW-112, BW-421
-#[tokio::test]
-async fn a_trial_that_comes_so_far_arms_its_next_try_itself_and_confirming_withdraws_it() {
-    let (machine, store) = with(Machine::new(), &["a"]).await;
-    trial_of_three(&machine, &store).await;
-    for left in [2, 1] {
-        assert_eq!(boot_until_it_stays(&machine, "").await, ["b"], "no reboot from the trial itself");
-        let state = loader(&machine).read().await.unwrap();
-        assert_eq!((order(&state)[0].as_str(), state.entries[0].tries_left), ("b", Some(left)));
-    }
-    loader(&machine).confirm(&deployment("b")).await.unwrap();
-    assert_eq!(machine.efi.as_ref().unwrap().read(GLOBAL_VENDOR, "BootNext").unwrap(), None);
-    let state = loader(&machine).read().await.unwrap();
-    assert_eq!((order(&state), state.entries[0].tries_left), (vec!["b".into(), "a".into()], None));
-    assert!(!loader(&machine).try_again().await.unwrap(), "what proved good is not tried");
-}
-
-/// spec: BW-112, BW-421
-#[tokio::test]
-async fn a_rollback_from_a_trial_ends_its_tries() {
-    let (machine, store) = with(Machine::new(), &["a"]).await;
-    trial_of_three(&machine, &store).await;
-    assert_eq!(boot_until_it_stays(&machine, "").await, ["b"]);
-    roll_back(&loader(&machine), &store, "a").await;
-    assert_eq!(boot_until_it_stays(&machine, "").await, ["a"]);
-}
-
-/// Somebody asks the firmware for a boot of another system, as `efibootmgr --bootnext` does.
-fn ask_for_another_system(machine: &Machine) {
-    let efi = machine.efi.as_ref().unwrap();
-    efi.write(GLOBAL_VENDOR, &format!("Boot{ANOTHER:04X}"), b"no option of ours").unwrap();
-    efi.write(GLOBAL_VENDOR, "BootNext", &ANOTHER.to_le_bytes()).unwrap();
-}
-
-/// Number of an option that [`ask_for_another_system`] asks for.
-const ANOTHER: u16 = 0x77;
-
-/// The firmware starts what was asked for, if it still knows of it.
-fn another_system_boots(machine: &Machine) {
-    let next = machine.variable(GLOBAL_VENDOR, "BootNext");
-    assert_eq!(next, Some(ANOTHER.to_le_bytes().to_vec()), "the wish was overwritten");
-    machine.efi.as_ref().unwrap().delete(GLOBAL_VENDOR, "BootNext").unwrap();
-}
-
-/// spec: BW-425
-#[tokio::test]
-async fn a_trial_waits_for_the_boot_of_another_system_that_was_asked_for_and_has_all_its_tries_then() {
-    for (fails, expected) in [("", vec!["a", "b"]), ("b", vec!["a", "b", "a", "b", "a", "b", "a"])] {
-        let (machine, store) = with(Machine::new(), &["a"]).await;
-        ask_for_another_system(&machine);
-        trial_of_three(&machine, &store).await;
-        let state = loader(&machine).read().await.unwrap();
-        let waiting = &state.entries[0];
-        assert_eq!(
-            (order(&state), waiting.tries_left, waiting.tries_done),
-            (vec!["b".into(), "a".into()], Some(3), Some(0))
-        );
-        another_system_boots(&machine);
-        assert_eq!(boot_until_it_stays(&machine, fails).await, expected);
-    }
-}
-
-/// spec: BW-425
-#[tokio::test]
-async fn a_trial_that_waits_can_be_rolled_back_and_replaced() {
-    let (machine, store) = with(Machine::new(), &["a"]).await;
-    ask_for_another_system(&machine);
-    trial_of_three(&machine, &store).await;
-    add(&loader(&machine), &store, EntrySpec { tries: Some(3), ..store.split("c") }).await;
-    assert_eq!(order(&loader(&machine).read().await.unwrap())[0], "c");
-    roll_back(&loader(&machine), &store, "a").await;
-    another_system_boots(&machine);
-    assert_eq!(boot_until_it_stays(&machine, "").await, ["a"]);
-}
-
-/// spec: BW-425
-#[tokio::test]
-async fn a_trial_that_early_boot_let_wait_is_armed_by_the_next_good_boot() {
-    let (machine, store) = with(Machine::new(), &["a"]).await;
-    ask_for_another_system(&machine);
-    trial_of_three(&machine, &store).await;
-    loader(&machine).confirm(&deployment("a")).await.unwrap();
-    another_system_boots(&machine);
-    assert_eq!(boot(&machine), "a", "an image whose early boot knows nothing of trials");
-    loader(&machine).confirm(&deployment("a")).await.unwrap();
-    assert_eq!(boots(&machine).as_deref(), Some("b"));
-}
-
-/// spec: BW-401, BW-425
-#[tokio::test]
-async fn a_power_cut_while_a_trial_is_made_to_wait_leaves_the_old_or_the_new_system() {
-    let mut ends = BTreeSet::new();
-    for n in 0.. {
-        let (machine, store) = with(Machine::new(), &["a"]).await;
-        ask_for_another_system(&machine);
-        let plan = new_trial(&store, &loader(&machine).read().await.unwrap());
-        let done = publish(&faulty(&machine, &Faults::stop_before(n)), &plan, &store).await.is_ok();
-        let planned = order(&loader(&machine).read().await.unwrap())[0].clone();
-        another_system_boots(&machine);
-        let started = boot_until_it_stays(&machine, "").await;
-        assert_eq!(started.last(), Some(&planned), "stopped before mutation {n}");
-        ends.insert(planned);
-        if done {
-            break;
-        }
-    }
-    assert_eq!(ends, ["a", "c"].map(str::to_owned).into());
-}
-
-/// spec: BW-421
-#[tokio::test]
-async fn the_next_good_boot_takes_away_a_note_that_a_power_cut_left() {
-    let (machine, store) = with(Machine::new(), &["a"]).await;
-    trial_of_three(&machine, &store).await;
-    assert_eq!(boot(&machine), "b");
-    let efi = machine.efi.as_ref().unwrap();
-    let note = efi.read(OUR_VENDOR, TRIAL).unwrap().unwrap();
-    loader(&machine).confirm(&deployment("b")).await.unwrap();
-    efi.write(OUR_VENDOR, TRIAL, &note).unwrap();
-    assert_eq!(boot_until_it_stays(&machine, "").await, ["b"]);
-    loader(&machine).confirm(&deployment("b")).await.unwrap();
-    assert_eq!(efi.read(OUR_VENDOR, TRIAL).unwrap(), None);
-}
-
-/// spec: BW-409, BW-421
-#[tokio::test]
-async fn a_plan_that_keeps_what_is_on_trial_in_front_leaves_it_on_trial() {
-    let (machine, store) = with(Machine::new(), &["a"]).await;
-    trial_of_three(&machine, &store).await;
-    assert_eq!(boot_until_it_stays(&machine, "").await, ["b"]);
-    let state = loader(&machine).read().await.unwrap();
-    let plan = plan_with(&state, keep(&state, "b"));
-    publish(&loader(&machine), &plan, &store).await.unwrap();
-    let state = loader(&machine).read().await.unwrap();
-    assert_eq!((order(&state), state.entries[0].tries_left), (vec!["b".into(), "a".into()], Some(2)));
-    assert_eq!(boot_until_it_stays(&machine, "b").await, ["b", "a", "b", "a"]);
-}
-
-/// spec: BW-401, BW-421
-#[tokio::test]
-async fn a_power_cut_while_a_try_is_armed_costs_a_try_and_never_adds_one() {
-    for n in 0.. {
-        let (machine, store) = with(Machine::new(), &["a"]).await;
-        trial_of_three(&machine, &store).await;
-        assert_eq!((boot(&machine), boot(&machine)), ("b".into(), "a".into()));
-        let done = faulty(&machine, &Faults::stop_before(n)).try_again().await.is_ok();
-        let started = boot_until_it_stays(&machine, "b").await;
-        let tries = started.iter().filter(|id| *id == "b").count();
-        assert!((1..=2).contains(&tries), "stopped before mutation {n}: {started:?}");
-        assert_eq!(started.last().map(String::as_str), Some("a"));
-        if done {
-            break;
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_trial_that_was_never_armed_does_not_look_like_a_failed_one() {
-    let (machine, store) = with(Machine::new(), &["a"]).await;
-    let plan = new_trial(&store, &loader(&machine).read().await.unwrap());
-    for n in 0.. {
-        let _ = publish(&faulty(&machine, &Faults::stop_before(n)), &plan, &store).await;
-        if boots(&machine).as_deref() == Some("c") {
-            return;
-        }
-        assert_eq!(order(&loader(&machine).read().await.unwrap()), ["a"], "stopped before mutation {n}");
-    }
-}
-
-/// spec: BW-401
-#[tokio::test]
-async fn a_power_cut_while_confirming_leaves_the_trial_open_or_confirmed() {
-    for first in [false, true] {
-        for n in 0.. {
-            let (machine, store) =
-                if first { first_start(&["a"]).await } else { with(Machine::new(), &["a"]).await };
-            add(&loader(&machine), &store, tried(store.split("b"))).await;
-            assert_eq!(boot(&machine), "b");
-            let done = faulty(&machine, &Faults::stop_before(n)).confirm(&deployment("b")).await.is_ok();
-            let state = loader(&machine).read().await.unwrap();
-            assert_eq!(boots(&machine).unwrap(), order(&state)[0], "stopped before mutation {n}");
-            assert_eq!(
-                state.deployments(),
-                set(&["a", "b"]),
-                "a way back was lost, stopped before mutation {n}"
-            );
-            loader(&machine).confirm(&deployment("b")).await.unwrap();
-            assert_eq!(boots(&machine).as_deref(), Some("b"));
-            if done {
-                break;
-            }
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_rollback_withdraws_a_trial_that_has_not_run() {
-    let (machine, store) = with(Machine::new(), &["a"]).await;
-    add(&loader(&machine), &store, tried(store.split("b"))).await;
-    roll_back(&loader(&machine), &store, "a").await;
-    assert_eq!(boots(&machine).as_deref(), Some("a"));
-    let state = loader(&machine).read().await.unwrap();
-    assert_eq!((order(&state)[0].as_str(), state.generation), ("a", 3));
 }
 
 /// spec: BW-413
