@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use super::Variables;
+use super::{Variables, names_root, sections_beside_arguments, tree_of};
 use crate::suite::SeenEntry;
 
 /// The disks of a machine that is off, mounted for looking at them, and its firmware.
@@ -55,20 +55,60 @@ impl MenuEntry {
         missing.or_else(|| self.files.is_empty().then(|| "it names no kernel".to_owned()))
     }
 
-    /// For cases.
+    /// For cases, where nobody can look at the root.
     pub fn seen(&self) -> SeenEntry {
-        let mut hash = Sha256::new();
-        for file in &self.files {
-            hash.update(std::fs::read(file).unwrap_or_default());
-        }
         SeenEntry {
             name: self.name.clone(),
             cmdline: self.cmdline.clone(),
-            kernel_sha256: hex::encode(hash.finalize()),
+            kernel_sha256: self.digest(|_| Vec::new()),
             tries_left: self.tries_left,
             foreign: self.foreign,
+            deployment: String::new(),
+            starts: String::new(),
             problem: if self.foreign { None } else { self.problem() },
         }
+    }
+
+    /// For cases, with what it leads to on this physical root.
+    pub fn seen_with_root(&self, sysroot: &Path) -> SeenEntry {
+        let mut seen = self.seen();
+        if !self.foreign {
+            self.look_behind(sysroot, &mut seen);
+        }
+        seen
+    }
+
+    fn look_behind(&self, sysroot: &Path, seen: &mut SeenEntry) {
+        match tree_of(sysroot, &self.cmdline) {
+            Ok((live, tree)) => {
+                seen.deployment = live.etc.strip_prefix(sysroot).unwrap_or(&live.etc).display().to_string();
+                let beside = self.digest(|content| sections_beside_arguments(content).unwrap_or_default());
+                seen.starts = format!("{beside} {tree} {}", self.arguments().join(" "));
+            }
+            Err(error) => seen.problem = seen.problem.take().or_else(|| Some(format!("{error:#}"))),
+        }
+    }
+
+    /// Words of its command line, but for the one that names the root: that may change with a store's bookkeeping.
+    pub fn arguments(&self) -> Vec<String> {
+        self.cmdline.split_whitespace().filter(|word| !names_root(word)).map(str::to_owned).collect()
+    }
+
+    /// SHA-256 over these parts of each file, or all of it where there are none.
+    fn digest(&self, parts: impl for<'b> Fn(&'b [u8]) -> Vec<(String, &'b [u8])>) -> String {
+        let mut hash = Sha256::new();
+        for file in &self.files {
+            let content = read_file(file).unwrap_or_default();
+            let parts = parts(&content);
+            if parts.is_empty() {
+                hash.update(&content);
+            }
+            for (name, bytes) in parts {
+                hash.update(name);
+                hash.update(bytes);
+            }
+        }
+        hex::encode(hash.finalize())
     }
 }
 

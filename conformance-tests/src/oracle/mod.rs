@@ -14,9 +14,10 @@ pub mod grub;
 pub mod nvram;
 mod pe;
 mod systemd_boot;
+pub mod tree;
 mod variables;
 
-pub use early::{EarlyBoot, LiveRoot, live_root, names_root};
+pub use early::{EarlyBoot, LiveRoot, live_root, names_root, tree_of};
 pub use entry::{Chosen, Disk, MenuEntry, read_file};
 pub use pe::sections_beside_arguments;
 pub use variables::Variables;

@@ -166,7 +166,7 @@ impl Judge {
             "{version} boots what another version booted"
         );
         let files = self.files(esp, root, &entry)?;
-        let arguments = arguments(&entry);
+        let arguments = entry.arguments();
         let tree = Tree::learn(&root.mounted, &live, before, &self.scratch)?;
         self.known.push(Known { version, etc, files, arguments, tree });
         Ok(())
@@ -224,7 +224,7 @@ impl Judge {
             known.version,
             entry.files
         );
-        let arguments = arguments(entry);
+        let arguments = entry.arguments();
         ensure!(arguments == known.arguments, "its arguments are {arguments:?}, not {:?}", known.arguments);
         if !root.verified.contains_key(known.version) {
             let result = self.verify(root, known, &live).err().map(|error| format!("{error:#}"));
@@ -291,10 +291,6 @@ fn section_digests(file: &Path) -> Option<BTreeMap<String, String>> {
     let content = oracle::read_file(file)?;
     let sections = oracle::sections_beside_arguments(&content)?.into_iter();
     Some(sections.map(|(name, bytes)| (name, hex::encode(Sha256::digest(bytes)))).collect())
-}
-
-fn arguments(entry: &MenuEntry) -> Vec<String> {
-    entry.cmdline.split_whitespace().filter(|word| !oracle::names_root(word)).map(str::to_owned).collect()
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
-    os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
 };
 
@@ -14,11 +13,13 @@ use anyhow::{Context as _, Result, ensure};
 use sha2::{Digest as _, Sha256};
 
 use super::{grub, root_file_system::RootFileSystem, scratch::MountedRoot};
-use crate::{host, oracle::LiveRoot};
-
-/// Where the composefs store has its objects, below the physical root.
-const OBJECTS: &str = "composefs/objects";
-const REDIRECT: &str = "trusted.overlay.redirect";
+use crate::{
+    host,
+    oracle::{
+        LiveRoot,
+        tree::{OBJECTS, listing, object, objects_of, verity_digest},
+    },
+};
 
 /// What a tree is made of.
 #[derive(Debug, Clone)]
@@ -115,57 +116,16 @@ fn verify_names(root: &Path, all: &BTreeMap<String, u64>) -> Result<()> {
     Ok(())
 }
 
-fn object(root: &Path, name: &str) -> PathBuf {
-    let (prefix, rest) = name.split_at_checked(2).unwrap_or((name, ""));
-    root.join(OBJECTS).join(prefix).join(rest)
-}
-
 fn learn_objects(root: &MountedRoot, live: &LiveRoot, before: &Before, scratch: &Path) -> Result<Tree> {
     let folder = live.etc.parent().and_then(Path::file_name).context("a deployment's folder")?;
     let image = folder.to_string_lossy().into_owned();
     let file = contents(root, std::slice::from_ref(&image), scratch)?.pop().context("the image")?;
-    let mounted = scratch.join("image");
-    std::fs::create_dir_all(&mounted)?;
-    let mut mount = host::command("mount");
-    host::run(mount.args(["-t", "erofs", "-o", "loop,ro"]).arg(&file).arg(&mounted))?;
-    let listed = redirects(&mounted);
-    host::run(host::command("umount").arg(&mounted))?;
-    let mut all = listed?;
+    let mut all = objects_of(&file, &scratch.join("image"))?;
     let mut new: Vec<_> = all.keys().filter(|name| !before.0.contains(*name)).cloned().collect();
     let size = object(root.path(), &image).metadata()?.len();
     all.insert(image.clone(), size);
     new.insert(0, image);
     Ok(Tree::Objects { all, new })
-}
-
-/// The objects that files of an image are redirected to, with the sizes that the image gives them.
-fn redirects(image: &Path) -> Result<BTreeMap<String, u64>> {
-    let mut found = BTreeMap::new();
-    walk(image, &mut |path, metadata| {
-        let mut value = [0; 512];
-        if metadata.is_file()
-            && let Ok(length) = rustix::fs::lgetxattr(path, REDIRECT, &mut value)
-        {
-            let text = String::from_utf8_lossy(value.get(..length).unwrap_or_default()).replace('/', "");
-            found.insert(text, metadata.len());
-        }
-        Ok(())
-    })?;
-    ensure!(!found.is_empty(), "no file of the image refers to an object");
-    Ok(found)
-}
-
-/// Calls `each` for everything below a folder.
-fn walk(folder: &Path, each: &mut impl FnMut(&Path, &std::fs::Metadata) -> Result<()>) -> Result<()> {
-    for entry in std::fs::read_dir(folder).with_context(|| format!("read {}", folder.display()))? {
-        let path = entry?.path();
-        let metadata = path.symlink_metadata()?;
-        each(&path, &metadata)?;
-        if metadata.is_dir() {
-            walk(&path, each)?;
-        }
-    }
-    Ok(())
 }
 
 /// Files with the content of objects, in a root whose kernel may not know how to open them.
@@ -224,28 +184,6 @@ fn verify_objects(root: &MountedRoot, names: &[String], scratch: &Path) -> Resul
     Ok(())
 }
 
-/// The fs-verity digest with SHA-256, blocks of 4096 bytes and no salt (Documentation/filesystems/fsverity.rst, "fs-verity descriptor").
-fn verity_digest(content: &[u8]) -> String {
-    const BLOCK: usize = 4096;
-    let mut level: Vec<[u8; 32]> = content.chunks(BLOCK).map(padded).collect();
-    while level.len() > 1 {
-        level = level.concat().chunks(BLOCK).map(padded).collect();
-    }
-    let mut descriptor = vec![1, 1, 12, 0, 0, 0, 0, 0];
-    descriptor.extend((content.len() as u64).to_le_bytes());
-    descriptor.extend(level.first().copied().unwrap_or_default());
-    descriptor.resize(256, 0);
-    hex::encode(Sha256::digest(&descriptor))
-}
-
-/// Digest of a block that is filled up with zeros.
-fn padded(block: &[u8]) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    hash.update(block);
-    hash.update(vec![0; 4096 - block.len()]);
-    hash.finalize().into()
-}
-
 fn learn_folder(root: &MountedRoot, folder: &Path, before: &Before) -> Result<Tree> {
     let mut new = BTreeMap::new();
     let all = listing(folder, &mut |path, metadata| {
@@ -258,27 +196,6 @@ fn learn_folder(root: &MountedRoot, folder: &Path, before: &Before) -> Result<Tr
     })?;
     let at = folder.strip_prefix(root.path()).unwrap_or(folder).to_owned();
     Ok(Tree::Folder { at, all, new })
-}
-
-/// Kind, size and target of everything in the part of a tree that never changes.
-fn listing(
-    folder: &Path,
-    each: &mut impl FnMut(&Path, &std::fs::Metadata) -> Result<()>,
-) -> Result<BTreeMap<PathBuf, String>> {
-    let mut all = BTreeMap::new();
-    walk(&folder.join("usr"), &mut |path, metadata| {
-        let name = path.strip_prefix(folder).unwrap_or(path).to_owned();
-        let what = if metadata.is_symlink() {
-            format!("-> {}", String::from_utf8_lossy(std::fs::read_link(path)?.as_os_str().as_bytes()))
-        } else if metadata.is_file() {
-            format!("{} bytes", metadata.len())
-        } else {
-            "folder".to_owned()
-        };
-        all.insert(name, what);
-        each(path, metadata)
-    })?;
-    Ok(all)
 }
 
 fn verify_folder(
@@ -302,13 +219,6 @@ fn verify_folder(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// The values are what `fsverity digest` prints.
-    #[test]
-    fn a_verity_digest_is_that_of_the_kernel() {
-        let empty = "3d248ca542a24fc62d1c43b916eae5016878e2533c88238480b26128a1f1af95";
-        assert_eq!(verity_digest(&[]), empty);
-    }
 
     #[test]
     fn a_torn_or_missing_file_of_a_folder_is_named() {

@@ -18,6 +18,18 @@ impl Points {
         }
     }
 
+    /// The same, moved on by `turn`: combinations that take turns try other points each.
+    pub fn of_turn(self, count: u64, turn: u64) -> Vec<u64> {
+        match self {
+            Self::Few(few) if few < count => {
+                let few = few.max(1);
+                let shift = turn % (count / few);
+                (0..few).map(|step| step * count / few + shift).collect()
+            }
+            _ => (0..count).collect(),
+        }
+    }
+
     /// Fewer, where each takes longer, or there are more kinds of them: that part of them, rounded up.
     #[must_use]
     pub fn part(self, part: u64) -> Self {
@@ -76,6 +88,18 @@ mod tests {
         assert_eq!(Points::Few(9).of(3), [0, 1, 2]);
         assert_eq!(Points::All.of(4), [0, 1, 2, 3]);
         assert!(Points::Few(3).of(0).is_empty());
+    }
+
+    #[test]
+    fn turns_take_other_points_each_until_every_point_had_its_turn() {
+        assert_eq!(Points::Few(2).of_turn(9, 0), [0, 4]);
+        assert_eq!(Points::Few(2).of_turn(9, 3), [3, 7]);
+        assert_eq!(Points::Few(2).of_turn(9, 4), [0, 4]);
+        let all: std::collections::BTreeSet<_> =
+            (0..5).flat_map(|turn| Points::Few(2).of_turn(10, turn)).collect();
+        assert_eq!(all, (0..10).collect());
+        assert_eq!((Points::Few(4).of_turn(3, 7), Points::All.of_turn(2, 7)), (vec![0, 1, 2], vec![0, 1]));
+        assert!(Points::Few(3).of_turn(0, 1).is_empty());
     }
 
     #[test]

@@ -174,7 +174,12 @@ pub struct SeenEntry {
     pub tries_left: Option<u32>,
     /// Not made by Bootwright.
     pub foreign: bool,
-    /// Why it would not start (a file is missing or empty), if so.
+    /// The deployment that it starts, told by the place that its command line leads to. Empty for a foreign one, or if it leads nowhere.
+    pub deployment: String,
+    /// What tells what it starts from anything else: kernel, initrds or UKI, arguments, and the tree, wherever that lies. Of one deployment it is
+    /// the same at any time.
+    pub starts: String,
+    /// Why it would not start (a file is missing or empty, a part of the tree is missing or damaged), if so.
     pub problem: Option<String>,
 }
 

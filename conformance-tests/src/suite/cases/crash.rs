@@ -1,22 +1,34 @@
 //! Power is cut before each change to the disk that a verb makes.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, ensure};
 
 use super::{
     World, case,
-    steps::{into_a_trial, next_image, reboot_into, stage, upgrade, whole_entries, with_way_back},
+    scene::{Marks, Verb, points_here, stopped_at},
+    steps::{
+        all_whole, install_image, into_a_trial, next_image, reboot_into, stage, upgrade, whole_entries,
+        with_way_back,
+    },
 };
 use crate::suite::{
-    Case, CaseResult, Channel, Demand, Health, Points, Property, Result, TestImage, Tier, Trouble,
-    UpgradeMode, Version, is_version,
+    Case, CaseResult, Channel, Demand, Health, InstallOptions, Points, Property, SeenEntry, TestImage, Tier,
+    Trouble, UpgradeMode, Upgraded, Version, is_version,
 };
 
-const IMMUTABLE: Demand = Demand::Tier(Property::ImmutableFiles);
 const POINTS: Demand = Demand::Tier(Property::CrashPoints);
+const MENUS: Demand = Demand::Tier(Property::BootMenus);
 
 macro_rules! sweep {
-    ($name:literal, $run:path) => {
-        case!($name, ["BW-001", "BW-002", "BW-003", "BW-004", "BW-005", "BW-401"], [POINTS], Own, $run)
+    ($name:literal, $setting:ident, $run:path) => {
+        case!(
+            $name,
+            ["BW-001", "BW-002", "BW-003", "BW-004", "BW-005", "BW-007", "BW-401"],
+            [POINTS, MENUS],
+            $setting,
+            $run
+        )
     };
 }
 
@@ -26,7 +38,7 @@ macro_rules! tried {
         case!(
             $name,
             ["BW-001", "BW-002", "BW-003", "BW-004", "BW-005", $($spec),*],
-            [POINTS, Demand::Loader("boot_counting"), Demand::Tier(Property::FailingBoots), $($demand),*],
+            [POINTS, MENUS, Demand::Loader("boot_counting"), Demand::Tier(Property::FailingBoots), $($demand),*],
             Own,
             $run
         )
@@ -36,208 +48,288 @@ macro_rules! tried {
 const UNCONFIRMED: Demand = Demand::Tier(Property::UnconfirmedBoots);
 
 pub(super) const CASES: &[Case] = &[
-    sweep!("crash::upgrade", during_upgrade),
-    sweep!("crash::shutdown", during_shutdown),
-    sweep!("crash::first_boot_of_a_new_deployment", during_confirmation),
+    sweep!("crash::install", Blank, during_install),
+    sweep!("crash::upgrade", Own, during_upgrade),
+    sweep!("crash::switch", Own, during_switch),
+    sweep!("crash::shutdown", Own, during_shutdown),
+    sweep!("crash::first_boot_of_a_new_deployment", Own, during_confirmation),
     tried!("crash::a_trial_that_fails", ["BW-123"], [], during_a_failing_trial),
     tried!("crash::shutdown_after_a_failed_trial", ["BW-318", "BW-409"], [], after_a_failed_trial),
     tried!("crash::shutdown_during_a_trial", ["BW-318"], [UNCONFIRMED], during_a_trial),
-    sweep!("crash::rollback", during_rollback),
-    sweep!("crash::gc", during_gc),
-    sweep!("crash::upgrade_and_then_its_recovery", twice_during_upgrade),
-    sweep!("crash::shutdown_and_then_its_recovery", twice_during_shutdown),
-    sweep!("crash::rollback_and_then_its_recovery", twice_during_rollback),
+    sweep!("crash::rollback", Own, during_rollback),
+    sweep!("crash::gc", Own, during_gc),
+    sweep!("crash::upgrade_and_then_its_recovery", Own, twice_during_upgrade),
+    sweep!("crash::switch_and_then_its_recovery", Own, twice_during_switch),
+    sweep!("crash::shutdown_and_then_its_recovery", Own, twice_during_shutdown),
+    sweep!("crash::first_boot_of_a_new_deployment_and_then_its_recovery", Own, twice_during_confirmation),
+    tried!("crash::a_trial_that_fails_and_then_its_recovery", ["BW-123"], [], twice_during_a_failing_trial),
+    sweep!("crash::rollback_and_then_its_recovery", Own, twice_during_rollback),
+    sweep!("crash::gc_and_then_its_recovery", Own, twice_during_gc),
 ];
 
-/// What is interrupted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verb {
-    Upgrade,
-    Shutdown,
-    Confirm,
-    Rollback,
-    Gc,
+/// What may be left of a verb, wherever it was cut.
+struct Outcome {
+    /// What may run.
+    may_run: Vec<Version>,
+    /// What is staged still, or known as what failed.
+    failing: Option<Version>,
+    marks: Marks,
+    /// What each deployment was seen to start, in whatever state: always the same.
+    starts: BTreeMap<String, String>,
 }
 
-/// A machine on which a verb has something to do.
-pub(super) struct Scene {
-    /// The way back.
-    pub before: Version,
-    /// What runs.
-    pub now: Version,
-    /// What is offered or staged, or can be next.
-    pub image: TestImage,
-}
-
-/// A deployment was pinned, and is not any more.
-async fn to_be_cleaned(world: &mut dyn World) -> anyhow::Result<Scene> {
-    let (first, before) = with_way_back(world).await?;
-    let id = world.status().await?.of(first).context("the way back")?.id.clone();
-    world.set_pinned(&id, true).await?;
-    let now = upgrade(world).await?.version;
-    world.set_pinned(&id, false).await?;
-    Ok(Scene { before, now, image: next_image(world) })
-}
-
-impl Verb {
-    /// Makes everything ready for it.
-    pub(super) async fn prepare(self, world: &mut dyn World) -> anyhow::Result<Scene> {
-        if self == Self::Gc {
-            return to_be_cleaned(world).await;
-        }
-        let (before, now) = with_way_back(world).await?;
-        if world.demand(&IMMUTABLE).is_ok() {
-            // What a stopped command leaves of a copy of it has to go as well.
-            world.write("etc/fixed", "local").await?;
-            world.set_immutable("etc/fixed", true).await?;
-        }
-        let image = next_image(world);
-        let image = match self {
-            Self::Upgrade | Self::Shutdown => image.kernel("of the upgrade"),
-            _ => image,
-        };
-        match self {
-            Self::Upgrade => world.publish(Channel::MAIN, &image).await?,
-            Self::Shutdown | Self::Rollback => stage(world, &image).await?,
-            Self::Confirm => world.rollback().await?,
-            Self::Gc => {}
-        }
-        Ok(Scene { before, now, image })
+impl Outcome {
+    fn new(may_run: &[Version], marks: Marks) -> Self {
+        Self { may_run: may_run.to_vec(), failing: None, marks, starts: BTreeMap::new() }
     }
 
-    /// Runs it, and counts its changes.
-    pub(super) async fn changes(self, world: &mut dyn World) -> anyhow::Result<u64> {
-        world.stop_before(None).await?;
-        self.run(world).await.context("undisturbed")?;
-        let count = world.mutations().await?;
-        ensure!(count > 0, "{self:?} changes nothing");
-        Ok(count)
+    fn failing(self, version: Version) -> Self {
+        Self { failing: Some(version), ..self }
     }
 
-    pub(super) async fn run(self, world: &mut dyn World) -> Result<()> {
-        match self {
-            Self::Upgrade => world.upgrade(UpgradeMode::Stage).await.map(drop),
-            Self::Shutdown | Self::Confirm => world.reboot().await.map(drop),
-            Self::Rollback => world.rollback().await,
-            Self::Gc => world.gc().await,
-        }
+    /// What firmware and loader find, before anything recovers: every entry is whole and starts what it did before.
+    async fn check_entries(&mut self, world: &mut dyn World) -> CaseResult {
+        let all = world.entries().await?;
+        self.marks.stay_among(&all)?;
+        let ours: Vec<_> = all.into_iter().filter(|entry| !entry.foreign).collect();
+        all_whole(&ours)?;
+        ours.iter().try_for_each(|entry| self.agrees(entry))
+    }
+
+    fn agrees(&mut self, entry: &SeenEntry) -> CaseResult {
+        let known = self.starts.entry(entry.deployment.clone()).or_insert_with(|| entry.starts.clone());
+        ensure!(
+            *known == entry.starts,
+            "{} starts something else than before: {}, not {known}",
+            entry.name,
+            entry.starts
+        );
+        Ok(())
+    }
+
+    async fn check(&mut self, world: &mut dyn World) -> CaseResult {
+        self.check_entries(world).await.context("as the cut left it")?;
+        let running = world.power_cut().await.context("boot after the cut")?;
+        let may_run = &self.may_run;
+        ensure!(may_run.contains(&running.version), "{} runs, one of {may_run:?} should", running.version);
+        self.check_entries(world).await?;
+        self.marks.are_in(world).await?;
+        let findings = world.fsck().await?;
+        ensure!(findings.problems.is_empty(), "fsck complains: {findings:#?}");
+        // What the first boot cleaned up must not have been what the second one needs.
+        let again = world.power_cut().await.context("second boot after the cut")?;
+        ensure!(again == running, "{again:?} runs after a second cut, {running:?} did before");
+        self.check_status(world, running.version).await?;
+        // Whatever was left half-done must not be in the way.
+        next_upgrade(world).await.context("the next upgrade")?;
+        let status = world.status().await?;
+        ensure!(status.interrupted.is_none(), "the interruption was not recovered: {status:#?}");
+        self.check_entries(world).await?;
+        self.marks.are_in(world).await
+    }
+
+    async fn check_status(&self, world: &mut dyn World, running: Version) -> CaseResult {
+        let status = world.status().await?;
+        // The next shutdown would merge its `/etc` once more.
+        let again = is_version(status.staged.as_ref(), running);
+        ensure!(!again, "what runs is still staged: {status:#?}");
+        let lost = |version| !is_version(status.staged.as_ref(), version) && status.left(version).is_none();
+        ensure!(!self.failing.is_some_and(lost), "what failed is forgotten: {status:#?}");
+        Ok(())
     }
 }
 
-/// The verb, stopped before its `point`th change.
-pub(super) async fn stopped_at(world: &mut dyn World, verb: Verb, point: u64) -> CaseResult {
-    world.stop_before(Some(point)).await?;
-    match verb.run(world).await {
-        Ok(()) | Err(Trouble::Refused(_)) => Ok(()),
-        Err(other) => Err(other.into()),
+/// An upgrade to a good image, whichever channel is followed.
+async fn next_upgrade(world: &mut dyn World) -> CaseResult {
+    let image = next_image(world);
+    for channel in [Channel::MAIN, Channel::OTHER] {
+        world.publish(channel, &image).await?;
     }
+    let outcome = world.upgrade(UpgradeMode::Stage).await?;
+    ensure!(outcome == Upgraded::Staged, "an upgrade to {} ended as {outcome:?}", image.version);
+    reboot_into(world, image.version).await.map(drop)
+}
+
+/// Counts the changes of a verb, then stops before each in turn and looks what is left.
+async fn sweep(world: &mut dyn World, verb: Verb, mut outcome: Outcome) -> CaseResult {
+    let start = world.checkpoint().await?;
+    let count = verb.changes(world).await?;
+    // A failing trial takes several boots at each point.
+    let points = if outcome.failing.is_some() { world.points().part(2) } else { world.points() };
+    for point in points_here(world, points, count) {
+        world.restore(&*start).await?;
+        stopped_at(world, verb, point).await?;
+        let what = format!("{verb:?} stopped before change {point} of {count}");
+        outcome.check(world).await.with_context(|| what)?;
+    }
+    Ok(())
 }
 
 /// Stops a verb before each of its changes, and then the boot that follows, with its recovery, before each of its own: all pairs if that is
 /// asked for, else some of the second.
-async fn sweep_twice(world: &mut dyn World, verb: Verb, may_run: &[Version]) -> CaseResult {
+async fn sweep_twice(world: &mut dyn World, verb: Verb, mut outcome: Outcome) -> CaseResult {
     let start = world.checkpoint().await?;
     let count = verb.changes(world).await?;
     let (first, then) = match (world.tier(), world.points()) {
         (_, Points::All) => (Points::All, Points::All),
         (Tier::Fakes, few) => (few, few.at_most(2)),
-        (_, points) => (points.part(4), points.at_most(2)),
+        (_, few) => (few.part(4), few.at_most(1)),
     };
-    for point in first.of(count) {
+    for point in points_here(world, first, count) {
         world.restore(&*start).await?;
         stopped_at(world, verb, point).await?;
         let cut = world.checkpoint().await?;
         world.stop_before(None).await?;
         world.power_on().await.context("the boot after the first cut")?;
         let later = world.mutations().await?;
-        for second in then.of(later) {
+        for second in points_here(world, then, later) {
             world.restore(&*cut).await?;
-            world.stop_before(Some(second)).await?;
-            match world.power_on().await {
-                Ok(_) | Err(Trouble::Refused(_)) => {}
-                Err(other) => return Err(other.into()),
-            }
+            boot_stopped_at(world, second).await?;
             let what =
                 format!("{verb:?} stopped before change {point} of {count}, then before {second} of {later}");
-            after_the_cut(world, may_run, None).await.with_context(|| what)?;
+            outcome.check(world).await.with_context(|| what)?;
         }
     }
     Ok(())
 }
 
-/// Counts the changes of a verb, then stops before each in turn and looks what is left. Only `may_run` may run after the cut.
-async fn sweep(world: &mut dyn World, verb: Verb, may_run: &[Version]) -> CaseResult {
-    sweep_with(world, verb, may_run, None).await
+async fn boot_stopped_at(world: &mut dyn World, point: u64) -> CaseResult {
+    world.stop_before(Some(point)).await?;
+    match world.power_on().await {
+        Ok(_) | Err(Trouble::Refused(_)) => Ok(()),
+        Err(other) => Err(other.into()),
+    }
 }
 
-/// The same; a `failing` version is staged still, or known as what failed.
-async fn sweep_with(
-    world: &mut dyn World,
-    verb: Verb,
-    may_run: &[Version],
-    failing: Option<Version>,
-) -> CaseResult {
+/// Nothing is promised of a disk before its install is done; but what boots from it is whole, and the same install works then.
+async fn during_install(world: &mut dyn World) -> CaseResult {
+    let image = next_image(world);
+    world.publish(Channel::MAIN, &image).await?;
     let start = world.checkpoint().await?;
-    let count = verb.changes(world).await?;
-    // A failing trial takes several boots at each point.
-    let points = if failing.is_some() { world.points().part(2) } else { world.points() };
-    for point in points.of(count) {
+    world.stop_before(None).await?;
+    world.install(&InstallOptions::default()).await.context("undisturbed")?;
+    let count = world.mutations().await?;
+    for point in points_here(world, world.points(), count) {
         world.restore(&*start).await?;
-        stopped_at(world, verb, point).await?;
-        let what = format!("{verb:?} stopped before change {point} of {count}");
-        after_the_cut(world, may_run, failing).await.with_context(|| what)?;
+        world.publish(Channel::MAIN, &image).await?;
+        world.stop_before(Some(point)).await?;
+        let cut = world.install(&InstallOptions::default()).await;
+        let what = format!("an install stopped before change {point} of {count}");
+        match cut {
+            Ok(()) | Err(Trouble::Refused(_)) => after_a_cut_install(world, &image).await.context(what)?,
+            Err(other) => return Err(other.into()),
+        }
     }
     Ok(())
 }
 
-async fn after_the_cut(world: &mut dyn World, may_run: &[Version], failing: Option<Version>) -> CaseResult {
-    let running = world.power_cut().await.context("boot after the cut")?;
-    ensure!(may_run.contains(&running.version), "{} runs, one of {may_run:?} should", running.version);
-    whole_entries(world).await?;
-    let findings = world.fsck().await?;
-    ensure!(findings.problems.is_empty(), "fsck complains: {findings:#?}");
-    // What the first boot cleaned up must not have been what the second one needs.
-    let again = world.power_cut().await.context("second boot after the cut")?;
-    ensure!(again == running, "{again:?} runs after a second cut, {running:?} did before");
-    let status = world.status().await?;
-    // The next shutdown would merge its `/etc` once more.
-    let again = is_version(status.staged.as_ref(), running.version);
-    ensure!(!again, "what runs is still staged: {status:#?}");
-    let lost = |version| !is_version(status.staged.as_ref(), version) && status.left(version).is_none();
-    ensure!(!failing.is_some_and(lost), "what failed is forgotten: {status:#?}");
-    // Whatever was left half-done must not be in the way.
+async fn after_a_cut_install(world: &mut dyn World, image: &TestImage) -> CaseResult {
+    // Without a loader there is no menu.
+    let entries = world.entries().await.unwrap_or_default();
+    if entries.is_empty() {
+        world.stop_before(None).await?;
+        install_image(world, image, &InstallOptions::default()).await.context("the same install again")?;
+    } else {
+        all_whole(&entries)?;
+        let running = world.power_cut().await.context("what was published boots")?;
+        ensure!(running.version == image.version, "{} runs", running.version);
+    }
     upgrade(world).await.context("the next upgrade")?;
-    let status = world.status().await?;
-    ensure!(status.interrupted.is_none(), "the interruption was not recovered: {status:#?}");
     whole_entries(world).await.map(drop)
 }
 
+/// Everything ready for a verb, and what may be left of it.
+async fn ready(world: &mut dyn World, verb: Verb) -> anyhow::Result<Outcome> {
+    let scene = verb.prepare(world).await?;
+    let may_run = match verb {
+        Verb::Upgrade | Verb::Switch | Verb::Gc => vec![scene.now],
+        Verb::Shutdown => vec![scene.now, scene.image.version],
+        // The boot was good; confirming it and cleaning up is interrupted.
+        Verb::Confirm | Verb::Rollback => vec![scene.before, scene.now],
+    };
+    Ok(Outcome::new(&may_run, scene.marks))
+}
+
+async fn once(world: &mut dyn World, verb: Verb) -> CaseResult {
+    let outcome = ready(world, verb).await?;
+    sweep(world, verb, outcome).await
+}
+
+async fn twice(world: &mut dyn World, verb: Verb) -> CaseResult {
+    let outcome = ready(world, verb).await?;
+    sweep_twice(world, verb, outcome).await
+}
+
 async fn during_upgrade(world: &mut dyn World) -> CaseResult {
-    let scene = Verb::Upgrade.prepare(world).await?;
-    sweep(world, Verb::Upgrade, &[scene.now]).await
+    once(world, Verb::Upgrade).await
+}
+
+async fn during_switch(world: &mut dyn World) -> CaseResult {
+    once(world, Verb::Switch).await
 }
 
 async fn during_shutdown(world: &mut dyn World) -> CaseResult {
-    let scene = Verb::Shutdown.prepare(world).await?;
-    sweep(world, Verb::Shutdown, &[scene.now, scene.image.version]).await
+    once(world, Verb::Shutdown).await
 }
 
-/// The boot was good; confirming it and cleaning up is interrupted.
 async fn during_confirmation(world: &mut dyn World) -> CaseResult {
-    let scene = Verb::Confirm.prepare(world).await?;
-    sweep(world, Verb::Confirm, &[scene.before, scene.now]).await
+    once(world, Verb::Confirm).await
+}
+
+async fn during_rollback(world: &mut dyn World) -> CaseResult {
+    once(world, Verb::Rollback).await
+}
+
+async fn during_gc(world: &mut dyn World) -> CaseResult {
+    once(world, Verb::Gc).await
+}
+
+async fn twice_during_upgrade(world: &mut dyn World) -> CaseResult {
+    twice(world, Verb::Upgrade).await
+}
+
+async fn twice_during_switch(world: &mut dyn World) -> CaseResult {
+    twice(world, Verb::Switch).await
+}
+
+async fn twice_during_shutdown(world: &mut dyn World) -> CaseResult {
+    twice(world, Verb::Shutdown).await
+}
+
+async fn twice_during_confirmation(world: &mut dyn World) -> CaseResult {
+    twice(world, Verb::Confirm).await
+}
+
+async fn twice_during_rollback(world: &mut dyn World) -> CaseResult {
+    twice(world, Verb::Rollback).await
+}
+
+async fn twice_during_gc(world: &mut dyn World) -> CaseResult {
+    twice(world, Verb::Gc).await
 }
 
 /// The new deployment never comes up: the cut is in the shutdown, or where the good one cleans up after it.
-async fn during_a_failing_trial(world: &mut dyn World) -> CaseResult {
+async fn failing_trial(world: &mut dyn World) -> anyhow::Result<Outcome> {
+    let marks = Marks::leave(world).await?;
     let (_, now) = with_way_back(world).await?;
     let bad = next_image(world).health(Health::NeverComesUp);
     stage(world, &bad).await?;
-    sweep_with(world, Verb::Shutdown, &[now], Some(bad.version)).await
+    Ok(Outcome::new(&[now], marks).failing(bad.version))
+}
+
+async fn during_a_failing_trial(world: &mut dyn World) -> CaseResult {
+    let outcome = failing_trial(world).await?;
+    sweep(world, Verb::Shutdown, outcome).await
+}
+
+async fn twice_during_a_failing_trial(world: &mut dyn World) -> CaseResult {
+    let outcome = failing_trial(world).await?;
+    sweep_twice(world, Verb::Shutdown, outcome).await
 }
 
 /// What boots meanwhile must not be what the next finalisation writes over.
 async fn after_a_failed_trial(world: &mut dyn World) -> CaseResult {
+    let marks = Marks::leave(world).await?;
     let (_, now) = with_way_back(world).await?;
     let bad = next_image(world).health(Health::NeverComesUp);
     stage(world, &bad).await?;
@@ -245,38 +337,14 @@ async fn after_a_failed_trial(world: &mut dyn World) -> CaseResult {
     // An entry that led to the new tree instead of its own would not come up either.
     let next = next_image(world).health(Health::NeverComesUp);
     stage(world, &next).await?;
-    sweep_with(world, Verb::Shutdown, &[now], Some(next.version)).await
+    sweep(world, Verb::Shutdown, Outcome::new(&[now], marks).failing(next.version)).await
 }
 
 /// Nobody confirmed the boot of the new deployment, and the one after it takes its turn.
 async fn during_a_trial(world: &mut dyn World) -> CaseResult {
+    let marks = Marks::leave(world).await?;
     let (now, tried) = into_a_trial(world).await?;
     let next = next_image(world).health(Health::NeverComesUp);
     stage(world, &next).await?;
-    sweep_with(world, Verb::Shutdown, &[now, tried.version], Some(next.version)).await
-}
-
-async fn during_rollback(world: &mut dyn World) -> CaseResult {
-    let scene = Verb::Rollback.prepare(world).await?;
-    sweep(world, Verb::Rollback, &[scene.before, scene.now]).await
-}
-
-async fn during_gc(world: &mut dyn World) -> CaseResult {
-    let scene = Verb::Gc.prepare(world).await?;
-    sweep(world, Verb::Gc, &[scene.now]).await
-}
-
-async fn twice_during_upgrade(world: &mut dyn World) -> CaseResult {
-    let scene = Verb::Upgrade.prepare(world).await?;
-    sweep_twice(world, Verb::Upgrade, &[scene.now]).await
-}
-
-async fn twice_during_shutdown(world: &mut dyn World) -> CaseResult {
-    let scene = Verb::Shutdown.prepare(world).await?;
-    sweep_twice(world, Verb::Shutdown, &[scene.now, scene.image.version]).await
-}
-
-async fn twice_during_rollback(world: &mut dyn World) -> CaseResult {
-    let scene = Verb::Rollback.prepare(world).await?;
-    sweep_twice(world, Verb::Rollback, &[scene.before, scene.now]).await
+    sweep(world, Verb::Shutdown, Outcome::new(&[now, tried.version], marks).failing(next.version)).await
 }

@@ -8,7 +8,7 @@ use bootwright_core::{
 
 use super::{
     World, case,
-    crash::Verb,
+    scene::Verb,
     steps::{upgrade, whole_entries},
 };
 use crate::suite::{

@@ -5,8 +5,8 @@ use anyhow::{Context as _, ensure};
 
 use super::{
     World, case,
-    crash::{Verb, stopped_at},
     faults::{is_recovered, nothing_is_left},
+    scene::{Verb, points_here, stopped_at},
     steps::upgrade,
 };
 use crate::suite::{Case, CaseResult, Channel, Demand, Points, Property, Version};
@@ -39,7 +39,7 @@ async fn sweep(world: &mut dyn World, verb: Verb) -> CaseResult {
     world.publish(Channel::MAIN, &scene.image).await?;
     let start = world.checkpoint().await?;
     let count = verb.changes(world).await?;
-    for (turn, point) in world.points().of(count).into_iter().enumerate() {
+    for (turn, point) in points_here(world, world.points(), count).into_iter().enumerate() {
         let all = world.points() == Points::All;
         let nexts = NEXT.into_iter().cycle().skip(turn).take(if all { NEXT.len() } else { 1 });
         for next in nexts {

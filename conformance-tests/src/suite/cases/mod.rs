@@ -18,6 +18,7 @@ mod kernel;
 mod killed;
 mod life;
 mod rollback;
+mod scene;
 mod space;
 mod staging;
 pub mod steps;

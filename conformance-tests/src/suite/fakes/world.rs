@@ -254,8 +254,10 @@ impl World for FakeWorld {
     async fn entries(&mut self) -> Result<Vec<SeenEntry>> {
         let one = |seen: bootwright_core::fake::FakeSeen| SeenEntry {
             name: seen.name,
-            cmdline: seen.cmdline,
             kernel_sha256: calls::sha256(&seen.kernel),
+            deployment: seen.cmdline.clone(),
+            starts: calls::sha256(&seen.kernel),
+            cmdline: seen.cmdline,
             tries_left: seen.tries,
             foreign: seen.foreign,
             problem: seen.kernel.is_empty().then(|| "the kernel is empty".to_owned()),

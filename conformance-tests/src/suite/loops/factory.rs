@@ -26,7 +26,7 @@ pub fn cells() -> Vec<Cell> {
 }
 
 /// How many points of a verb a sweep tries if nobody says: the tier is to be run for each change.
-const POINTS: Points = Points::Few(3);
+const POINTS: Points = Points::Few(2);
 
 /// Makes machines with loop-mounted disks.
 #[derive(Debug, Clone, Copy, Default)]

@@ -427,7 +427,8 @@ impl World for LoopWorld {
     }
 
     async fn entries(&mut self) -> Result<Vec<SeenEntry>> {
-        Ok(firmware::menu(&self.as_seen())?.iter().map(MenuEntry::seen).collect())
+        let disk = self.as_seen();
+        Ok(firmware::menu(&disk)?.iter().map(|entry| entry.seen_with_root(&disk.sysroot)).collect())
     }
 
     async fn complaints(&mut self) -> Result<Vec<String>> {

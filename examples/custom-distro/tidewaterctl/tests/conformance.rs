@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use bootwright_conformance::{
     cargo::build_guest_agent,
-    oracle::{EarlyBoot, LiveRoot},
+    oracle::{EarlyBoot, LiveRoot, tree},
     runner::{prepare, run_case},
     suite::{Case, Cell, Tier, Verdict, WorldFactory, all_cases, loops, vm::VmFactory},
     system::{BackendFixture, KernelFormat, Placed, Programs},
@@ -35,7 +35,7 @@ inventory::submit! {
     }
 }
 
-inventory::submit! { EarlyBoot { argument: "tide.image", find: early_boot } }
+inventory::submit! { EarlyBoot { argument: "tide.image", find: early_boot, tree: tree_of_image } }
 
 /// What `dracut/50tide-squashfs/tide-root.sh` does, for tests that boot without a kernel.
 fn early_boot(sysroot: &Path, image: &str) -> anyhow::Result<LiveRoot> {
@@ -46,6 +46,12 @@ fn early_boot(sysroot: &Path, image: &str) -> anyhow::Result<LiveRoot> {
         anyhow::ensure!(path.exists(), "{} is missing", path.display());
     }
     Ok(found)
+}
+
+/// The image is all that there is of a tree.
+fn tree_of_image(sysroot: &Path, live: &LiveRoot) -> anyhow::Result<String> {
+    let image = live.etc.parent().and_then(Path::file_name).unwrap_or_default();
+    tree::file(&sysroot.join("tide/squashfs").join(image).with_added_extension("squashfs"))
 }
 
 #[test]
