@@ -33,6 +33,8 @@ pub(super) struct Run<'a> {
 }
 
 type Addition = (Vec<PlannedEntry>, Option<Box<dyn TreeReader>>);
+/// A plan, and the tree of what it adds.
+type Planned = (BootPlan, Option<Box<dyn TreeReader>>);
 
 impl<'a> Run<'a> {
     pub fn new(engine: &'a Engine, operation: &'a Operation, image: Option<&'a ImageRequest>) -> Self {
@@ -274,10 +276,7 @@ impl<'a> Run<'a> {
     ///
     /// # Errors
     /// `NoSpace` with the numbers; nothing has given way then.
-    async fn plan_with_room(
-        &mut self,
-        order: &[DeploymentId],
-    ) -> Result<(BootPlan, Option<Box<dyn TreeReader>>)> {
+    async fn plan_with_room(&mut self, order: &[DeploymentId]) -> Result<Planned> {
         let boot = self.engine.parts.loader.read().await?;
         let (plan, tree) = self.boot_plan(&boot, order).await?;
         let Err(short) = self.check_room(&plan, None).await else { return Ok((plan, tree)) };
@@ -285,17 +284,41 @@ impl<'a> Run<'a> {
         if observed.booted.is_none() {
             return Err(short);
         }
-        let keep: BTreeSet<_> = observed.needed().into_iter().chain(order.first().cloned()).collect();
-        let left: Vec<_> = order.iter().filter(|id| keep.contains(id)).cloned().collect();
-        let (smaller, tree) = self.boot_plan(&boot, &left).await?;
-        self.check_room(&smaller, Some(&keep)).await.map_err(|_| short)?;
+        let Some((keep, (smaller, tree))) = self.smaller_plan(&boot, order, &observed).await? else {
+            return Err(short);
+        };
         // Nothing that this plan keeps or reads goes.
         self.give_way(&keep).await?;
         self.check_room(&smaller, None).await?;
         Ok((smaller, tree))
     }
 
-    /// Deletes what is neither running, default, pinned nor wanted now. The committed plan is durable, so this is allowed (I3).
+    /// A plan for which there is room once the oldest deployments that nothing needs have given way, as few as will do, and what stays then.
+    /// `None` if there would be too little even without any of them.
+    async fn smaller_plan(
+        &self,
+        boot: &BootState,
+        order: &[DeploymentId],
+        observed: &Observed,
+    ) -> Result<Option<(BTreeSet<DeploymentId>, Planned)>> {
+        let needed: BTreeSet<_> = observed.needed().into_iter().chain(order.first().cloned()).collect();
+        let age = |id: &&DeploymentId| observed.records.get(*id).map(|record| record.sequence);
+        let mut spare: Vec<_> = order.iter().filter(|id| !needed.contains(*id)).collect();
+        spare.sort_by_key(age);
+        let mut keep: BTreeSet<_> = needed.iter().chain(order).cloned().collect();
+        // At first, only what is left of others goes.
+        for oldest in std::iter::once(None).chain(spare.into_iter().map(Some)) {
+            oldest.map(|id| keep.remove(id));
+            let left: Vec<_> = order.iter().filter(|id| keep.contains(*id)).cloned().collect();
+            let planned = self.boot_plan(boot, &left).await?;
+            if self.check_room(&planned.0, Some(&keep)).await.is_ok() {
+                return Ok(Some((keep, planned)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Deletes what is not to be kept. The committed plan is durable, so this is allowed (I3).
     async fn give_way(&mut self, keep: &BTreeSet<DeploymentId>) -> Result<()> {
         let message =
             "too little room for the new boot files: the oldest unused deployments give way".to_owned();
@@ -321,11 +344,7 @@ impl<'a> Run<'a> {
         short_of_space(&needs)
     }
 
-    async fn boot_plan(
-        &self,
-        boot: &BootState,
-        order: &[DeploymentId],
-    ) -> Result<(BootPlan, Option<Box<dyn TreeReader>>)> {
+    async fn boot_plan(&self, boot: &BootState, order: &[DeploymentId]) -> Result<Planned> {
         let (mut entries, mut tree): Addition = (Vec::new(), None);
         for (place, id) in order.iter().enumerate() {
             let existing = boot.entry_of(id).filter(|entry| entry.problem.is_none());

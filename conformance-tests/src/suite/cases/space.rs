@@ -7,7 +7,7 @@ use super::{
     World, case,
     steps::{
         entries_if_seen, install, next_image, nothing_changed, reboot_into, shows, stage, upgrade,
-        with_way_back,
+        upgrade_to, whole_entries, with_way_back,
     },
 };
 use crate::suite::{
@@ -29,6 +29,13 @@ pub(super) const CASES: &[Case] = &[
         [LITTLE_ROOM, Demand::Tier(Property::CrashPoints)],
         Own,
         way_back_gives_way
+    ),
+    case!(
+        "space::the_oldest_that_nobody_needs_gives_way_first",
+        ["BW-113"],
+        [LITTLE_ROOM, Demand::Tier(Property::CrashPoints), Demand::Tier(Property::BootMenus)],
+        Own,
+        oldest_gives_way
     ),
     case!(
         "space::too_little_is_refused_with_the_numbers",
@@ -76,7 +83,7 @@ pub(super) const CASES: &[Case] = &[
 
 async fn way_back_gives_way(world: &mut dyn World) -> CaseResult {
     let other_kernel = next_image(world).large_kernel("of the way back");
-    super::steps::upgrade_to(world, &other_kernel).await?;
+    upgrade_to(world, &other_kernel).await?;
     let (before, now) = with_way_back(world).await?;
     let image = next_image(world).large_kernel("that needs room");
     stage_in_little_room(world, &image).await?;
@@ -86,6 +93,33 @@ async fn way_back_gives_way(world: &mut dyn World) -> CaseResult {
     shows(&status, is_version(status.rollback.as_ref(), now), "what ran before is the way back")?;
     world.leave_room_for(None).await?;
     upgrade(world).await.map(drop)
+}
+
+/// One that was pinned until now is older than the way back, which stays as long as that is enough.
+async fn oldest_gives_way(world: &mut dyn World) -> CaseResult {
+    let mut versions = Vec::new();
+    for kernel in ["of the oldest", "of the way back", "that runs"] {
+        let image = next_image(world).large_kernel(kernel);
+        upgrade_to(world, &image).await?;
+        versions.push(image.version);
+        let oldest = world.status().await?.of(versions[0]).context("the oldest")?.id.clone();
+        world.set_pinned(&oldest, versions.len() < 3).await?;
+    }
+    let start = world.checkpoint().await?;
+    let image = next_image(world).large_kernel("that needs room");
+    // Where an upgrade writes kernels of older ones anew, with other root arguments, more of them have to find room.
+    for room in 0..=3 {
+        world.restore(&*start).await?;
+        world.publish(Channel::MAIN, &image).await?;
+        world.leave_room_for(Some(room)).await?;
+        stage(world, &image).await?;
+        let status = world.status().await?;
+        if whole_entries(world).await?.len() == 2 && is_version(status.rollback.as_ref(), versions[1]) {
+            reboot_into(world, image.version).await?;
+            return Ok(world.leave_room_for(None).await?);
+        }
+    }
+    anyhow::bail!("not the oldest alone gave way: {:#?}", world.status().await?)
 }
 
 /// The way back has the kernel of what runs: without it there is as little room as with it. Where it has one of its own, giving way does help.
@@ -137,7 +171,7 @@ async fn refused_with_numbers(world: &mut dyn World) -> CaseResult {
     let rebooted = world.reboot().await?;
     ensure!(rebooted == running, "{rebooted:?} runs");
     world.leave_room_for(None).await?;
-    super::steps::upgrade_to(world, &image).await.map(drop)
+    upgrade_to(world, &image).await.map(drop)
 }
 
 /// Refused with little, and staged with more: at each number in between, it stops at another step.
