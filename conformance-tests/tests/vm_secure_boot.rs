@@ -1,5 +1,5 @@
-//! Secure Boot with keys of one's own: what is signed by the enrolled key boots, what is signed by another one does not, and what we copy is
-//! what was signed.
+//! Secure Boot with keys of one's own: what is signed by the enrolled key boots, what is signed by another one or changed in one bit does not, and
+//! what we copy is what was signed.
 
 use std::{
     path::Path,
@@ -119,7 +119,30 @@ fn case(bootloader: &str, format: KernelFormat) -> Result<()> {
         }
         println!("ok: {cell}, signed by the {name} key: {}", if boots { "boots" } else { "does not boot" });
         vm.power_cut();
+        if boots && cell.format == KernelFormat::Unified {
+            change_a_bit(&OfflineDisk::open(&disk)?, &image)?;
+            let mut vm = machine(&format!("{cell}-changed"), &disk, &keys.firmware)?;
+            is_refused(&mut vm)?;
+            println!("ok: {cell}, signed by the {name} key, one bit changed: does not boot");
+            vm.power_cut();
+        }
     }
+    Ok(())
+}
+
+/// Changes one bit in the middle of the image's UKI, wherever it lies on the ESP.
+fn change_a_bit(disk: &OfflineDisk, image: &OciImage) -> Result<()> {
+    let uki = file(image, &format!("/boot/EFI/Linux/{}.efi", image.kernel_version()?))?;
+    let mut changed = uki.clone();
+    *changed.get_mut(uki.len() / 2).context("a byte")? ^= 1;
+    let mut found = 0;
+    for path in disk.esp_files()?.iter().filter(|path| !path.ends_with('/')) {
+        if disk.esp_file(path)? == uki {
+            disk.replace_esp_file(path, &changed)?;
+            found += 1;
+        }
+    }
+    ensure!(found > 0, "the UKI is not on the ESP");
     Ok(())
 }
 

@@ -80,6 +80,14 @@ impl OfflineDisk {
         self.mtools_bytes("mcopy", &[&format!("::{path}"), "-"], &[])
     }
 
+    /// Replaces a file on the ESP.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn replace_esp_file(&self, path: &str, content: &[u8]) -> Result<()> {
+        self.mtools("mcopy", &["-o", "-", &format!("::{path}")], content).map(drop)
+    }
+
     /// Leaves a folder of the ESP as a power cut may leave it where the name of a new file of ours lies in two sectors, of which only the second was
     /// written: the folder ends before the rest of the name.
     ///
@@ -126,7 +134,7 @@ impl OfflineDisk {
         ensure!(!entries.is_empty(), "no boot entries among {files:?}");
         for entry in &entries {
             let text = self.mtools("mtype", &[&format!("::{entry}")], &[])?;
-            self.mtools("mcopy", &["-o", "-", &format!("::{entry}")], edit(&text).as_bytes())?;
+            self.replace_esp_file(entry, edit(&text).as_bytes())?;
         }
         Ok(entries.len())
     }
