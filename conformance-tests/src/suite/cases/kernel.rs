@@ -95,7 +95,7 @@ async fn unchanged_kernel(world: &mut dyn World) -> CaseResult {
 }
 
 /// Digest of what the default entry loads, where this tier sees it.
-async fn default_kernel(world: &mut dyn World) -> anyhow::Result<Option<String>> {
+pub(super) async fn default_kernel(world: &mut dyn World) -> anyhow::Result<Option<String>> {
     let entries = entries_if_seen(world).await?;
     // Where root arguments move, what is loaded changes with them.
     if world.demand(&Demand::Backend("predictable_root_args")).is_err() {

@@ -5,6 +5,7 @@ use anyhow::{Context as _, ensure};
 
 use super::{
     World, case,
+    kernel::default_kernel,
     steps::{all_whole, has, install_image, next_image, reboot_into, shows, stage, upgrade_to},
 };
 use crate::{
@@ -32,12 +33,12 @@ const DEFAULT: &str = "etc/life/default";
 
 async fn whole_life(world: &mut dyn World) -> CaseResult {
     let mut life = begin(world).await.context("install")?;
-    life.upgraded(world).await.context("upgrade")?;
+    life.upgraded(world).await.context("upgrade to the other kernel format")?;
     life.back(world).await.context("rollback")?;
     life.forward(world).await.context("roll forward")?;
-    life.switched(world).await.context("switch to another image, and kernel format")?;
-    life.third_format(world).await.context("upgrade back to the first kernel format")?;
-    life.kernel_alone(world).await.context("upgrade that changes the kernel alone")?;
+    life.switched(world).await.context("switch to another image")?;
+    life.first_format(world).await.context("upgrade back to the first kernel format")?;
+    life.kernel_alone(world).await.context("switch back to an image in which the kernel alone is another")?;
     life.etc_alone(world).await.context("upgrade that changes /etc alone")?;
     life.cleaned(world).await.context("unpin and clean up")
 }
@@ -56,6 +57,16 @@ fn image(world: &mut dyn World) -> TestImage {
     let image = next_image(world);
     let version = image.version.to_string();
     image.with(EDITED, "default").with(REMOVED, "default").with(DEFAULT, &version)
+}
+
+/// The same with the kernel in the other format, where the pair can boot both.
+fn other_format(world: &mut dyn World) -> TestImage {
+    let image = image(world);
+    if world.demand(&Demand::BothFormats).is_err() {
+        return image;
+    }
+    let other = image.format.other();
+    image.format(other)
 }
 
 /// Installs, boots, and changes what an administrator changes.
@@ -90,8 +101,9 @@ async fn add_foreign(world: &mut dyn World) -> anyhow::Result<Option<SeenEntry>>
 }
 
 impl Life {
+    /// With the kernel in the other format, where the pair can boot both; so what follows goes back and forth between the two.
     async fn upgraded(&mut self, world: &mut dyn World) -> CaseResult {
-        let image = image(world);
+        let image = other_format(world);
         upgrade_to(world, &image).await?;
         self.second = image.version;
         self.last = image;
@@ -121,43 +133,44 @@ impl Life {
         self.kept(world).await
     }
 
-    /// Another image, with the kernel in the other format where the pair can boot both; then there are three deployments.
+    /// Another image with the same kernel; then there are three deployments.
     async fn switched(&mut self, world: &mut dyn World) -> CaseResult {
-        let image = image(world);
-        let image = if world.demand(&Demand::BothFormats).is_ok() {
-            image.clone().format(image.format.other())
-        } else {
-            image
-        };
-        world.publish(Channel::OTHER, &image).await?;
-        let outcome = world.switch(Channel::OTHER, UpgradeMode::Stage).await?;
-        ensure!(outcome == Upgraded::Staged, "a switch ended as {outcome:?}");
-        reboot_into(world, image.version).await?;
+        let image = other_format(world);
+        self.switch_to(world, Channel::OTHER, image).await?;
         let status = world.status().await?;
-        for version in [self.first, self.second, image.version] {
+        for version in [self.first, self.second, self.last.version] {
             shows(&status, status.of(version).is_some(), &format!("{version} is there"))?;
         }
+        Ok(())
+    }
+
+    async fn first_format(&mut self, world: &mut dyn World) -> CaseResult {
+        let mut image = image(world);
+        image.kernel_version = 2;
+        world.publish(Channel::OTHER, &image).await?;
+        let outcome = world.upgrade(UpgradeMode::Stage).await?;
+        ensure!(outcome == Upgraded::Staged, "an upgrade ended as {outcome:?}");
+        reboot_into(world, image.version).await?;
         self.last = image;
         self.kept(world).await
     }
 
     /// From here on the machine follows [`Channel::MAIN`] again.
-    async fn third_format(&mut self, world: &mut dyn World) -> CaseResult {
-        let mut image = image(world);
-        image.kernel_version = 2;
-        world.publish(Channel::MAIN, &image).await?;
-        let outcome = world.switch(Channel::MAIN, UpgradeMode::Stage).await?;
-        ensure!(outcome == Upgraded::Staged, "a switch ended as {outcome:?}");
-        reboot_into(world, image.version).await?;
-        self.last = image;
-        self.kept(world).await
+    async fn kernel_alone(&mut self, world: &mut dyn World) -> CaseResult {
+        let (before, kernel) = (world.running().await?, default_kernel(world).await?);
+        let image = self.last.clone().kernel("another");
+        self.switch_to(world, Channel::MAIN, image).await?;
+        let after = world.running().await?;
+        ensure!(after.id != before.id, "another kernel is no other deployment: {}", after.id);
+        ensure!(kernel.is_none() || default_kernel(world).await? != kernel, "the old kernel boots");
+        Ok(())
     }
 
-    async fn kernel_alone(&mut self, world: &mut dyn World) -> CaseResult {
-        let before = world.running().await?;
-        let image = self.last.clone().kernel("another");
-        let after = upgrade_to(world, &image).await?;
-        ensure!(after.id != before.id, "another kernel is no other deployment: {}", after.id);
+    async fn switch_to(&mut self, world: &mut dyn World, channel: Channel, image: TestImage) -> CaseResult {
+        world.publish(channel, &image).await?;
+        let outcome = world.switch(channel, UpgradeMode::Stage).await?;
+        ensure!(outcome == Upgraded::Staged, "a switch ended as {outcome:?}");
+        reboot_into(world, image.version).await?;
         self.last = image;
         self.kept(world).await
     }
