@@ -6,15 +6,12 @@ use anyhow::{Context as _, Result};
 
 use crate::host;
 
-/// The root partition, as GRUB names it: the second one of a GUID partition table.
-const ROOT: &str = "(loop0,gpt2)";
-
-/// The content of `file`, relative to the root of the second partition of `disk`.
+/// The content of `file`, relative to the root of a partition of `disk`, counted from 1 in its GUID partition table.
 ///
 /// # Errors
 /// When the program is not installed, or GRUB would not find the file, or cannot read it.
-pub fn read(disk: &Path, file: &Path) -> Result<Vec<u8>> {
-    let file = format!("{ROOT}/{}", file.to_str().context("a name that is not UTF-8")?);
+pub fn read(disk: &Path, partition: u32, file: &Path) -> Result<Vec<u8>> {
+    let file = format!("(loop0,gpt{partition})/{}", file.to_str().context("a name that is not UTF-8")?);
     host::run(host::command(program()).arg(disk).args(["cat", &file]))
 }
 

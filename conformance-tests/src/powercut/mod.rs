@@ -16,7 +16,7 @@ pub mod check;
 pub mod choice;
 pub mod esp;
 pub mod fat;
-mod grub;
+pub mod grub;
 pub mod images;
 pub mod judge;
 pub mod life;

@@ -16,6 +16,8 @@ use crate::host;
 
 /// Sparse: what is not used takes no memory.
 const SIZE: u64 = 12 << 30;
+/// Number of the root partition of the disks that are looked at.
+pub const ROOT: u32 = 2;
 
 /// A command that runs `program` as root in a mount namespace of its own, from which nothing gets out, and kills it when this process ends.
 pub fn in_own_namespace(program: &Path) -> Command {
@@ -148,7 +150,7 @@ impl MountedRoot {
     /// # Errors
     /// When GRUB does not find it, or cannot read it.
     pub fn seen_by_grub(&self, file: &Path) -> Result<Vec<u8>> {
-        grub::read(self.unrecovered.path(), file.strip_prefix(&self.at)?)
+        grub::read(self.unrecovered.path(), ROOT, file.strip_prefix(&self.at)?)
     }
 
     /// What is mounted.

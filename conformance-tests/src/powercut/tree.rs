@@ -12,7 +12,11 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use sha2::{Digest as _, Sha256};
 
-use super::{grub, root_file_system::RootFileSystem, scratch::MountedRoot};
+use super::{
+    grub,
+    root_file_system::RootFileSystem,
+    scratch::{MountedRoot, ROOT},
+};
 use crate::{
     host,
     oracle::{
@@ -142,7 +146,7 @@ fn copy(root: &MountedRoot, names: &[String], scratch: &Path) -> Result<Vec<Path
     let folder = emptied(root, scratch)?;
     let copy = |(number, name): (usize, &String)| {
         let file = folder.join(number.to_string());
-        std::fs::write(&file, grub::read(root.disk(), &object(Path::new(""), name))?)?;
+        std::fs::write(&file, grub::read(root.disk(), ROOT, &object(Path::new(""), name))?)?;
         Ok(file)
     };
     names.iter().enumerate().map(copy).collect()
