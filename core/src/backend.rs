@@ -31,7 +31,8 @@ pub struct FetchEstimate {
 
 /// A place that keeps trees.
 ///
-/// A backend never sees a boot entry; order, pins and what boots belong to others. Every method may be called again
+/// A backend never sees a boot entry; order, pins and what boots belong to others. Only if the store's format has pins of its own, it tells of
+/// them ([`Deployment::pinned_by_store`]) and takes them off. Every method may be called again
 /// after a crash at any point of an earlier call.
 #[async_trait]
 pub trait StorageBackend: BlobSource + Debug + Send + Sync {
@@ -138,6 +139,17 @@ pub trait StorageBackend: BlobSource + Debug + Send + Sync {
     /// # Errors
     /// - `InvalidInput` for an empty `keep`: nothing is deleted.
     async fn retain(&self, keep: &BTreeSet<DeploymentId>) -> Result<Removed>;
+
+    /// Takes off a pin of the store's own ([`Deployment::pinned_by_store`]).
+    ///
+    /// # Behaviour
+    /// - Repeatable; nothing happens where there is none, or where the store's format has none.
+    ///
+    /// # Crash
+    /// The pin is there or not.
+    async fn unpin(&self, _id: &DeploymentId) -> Result<()> {
+        Ok(())
+    }
 
     /// Reads every object and compares it with its digest.
     async fn verify(&self, progress: &dyn Progress) -> Result<VerifyReport>;

@@ -92,7 +92,7 @@ impl Origin {
         let stateroot = own("stateroot").map(Stateroot::new).transpose()?.unwrap_or_default();
         // Another tool writes the file when /etc is in place already.
         let finalized = own("finalized").is_none_or(|text| text == "true");
-        let verified = own("verified") == Some("true");
+        let (verified, pinned_by_store) = (own("verified") == Some("true"), false);
         Ok(Self {
             merge_from: own("merge_from").map(DeploymentId::new).transpose()?,
             boot_type: if ini.get("boot", "boot_type") == Some("uki") {
@@ -103,7 +103,7 @@ impl Origin {
             boot_digest: ini.get("boot", "digest").unwrap_or_default().to_owned(),
             kernel: own("kernel").and_then(|json| serde_json::from_str(json).ok()),
             root_args: own("root_args").unwrap_or_default().to_owned(),
-            deployment: Deployment { id, stateroot, image, origin, finalized, verified },
+            deployment: Deployment { id, stateroot, image, origin, finalized, verified, pinned_by_store },
         })
     }
 }
@@ -190,6 +190,7 @@ mod tests {
             origin: "docker://host.invalid/os:latest".parse().unwrap(),
             finalized: false,
             verified: true,
+            pinned_by_store: false,
         };
         Origin {
             deployment,

@@ -20,7 +20,7 @@ use bootwright_core::{
 
 use crate::{
     catalogue::{layout, unpublished},
-    deploy::{blob, booted, files::CommitTree, finalize, prepare, record},
+    deploy::{blob, booted, files::CommitTree, finalize, pin, prepare, record},
     fetch, plugin,
     repo::{self, Store},
     retain, verified, verify,
@@ -140,6 +140,11 @@ impl StorageBackend for OstreeBackend {
     async fn retain(&self, keep: &BTreeSet<DeploymentId>) -> Result<Removed> {
         let keep = keep.clone();
         self.blocking(move |context| retain::retain(context, &keep)).await
+    }
+
+    async fn unpin(&self, id: &DeploymentId) -> Result<()> {
+        let id = id.clone();
+        self.blocking(move |context| pin::unpin(context, &id)).await
     }
 
     async fn verify(&self, progress: &dyn Progress) -> Result<VerifyReport> {

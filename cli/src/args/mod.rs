@@ -70,7 +70,7 @@ pub enum Command {
     Status(StatusOptions),
     /// Protect a deployment from being removed.
     Pin(PinOptions),
-    /// No longer protect a deployment from being removed.
+    /// No longer protect a deployment from being removed, whether by `pin` or by a program of the store's own that pinned it.
     Unpin(PinOptions),
     /// Remove deployments, boot files and downloads that nothing needs.
     Gc,

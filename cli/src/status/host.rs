@@ -199,7 +199,7 @@ fn entry(one: &DeploymentStatus, download_only: bool) -> Entry {
         },
         cached_update: None,
         incompatible: false,
-        pinned: one.record.pinned,
+        pinned: one.is_pinned(),
         download_only,
         soft_reboot_capable: false,
         store: None,

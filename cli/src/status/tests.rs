@@ -24,6 +24,7 @@ fn deployment(id: &str) -> DeploymentStatus {
             origin: reference,
             finalized: true,
             verified: true,
+            pinned_by_store: false,
         },
         record: DeploymentRecord::default(),
         entry: Some(PublishedEntry {

@@ -49,7 +49,7 @@ fn describe(out: &mut String, status: &Status, role: &str, one: &DeploymentStatu
     line("digest", image.manifest_digest.as_str());
     line("deployment", one.deployment.id.as_str());
     line("root", if one.deployment.verified { "verified by the kernel" } else { "not verified" });
-    if one.record.pinned {
+    if one.is_pinned() {
         line("pinned", "yes");
     }
     if !one.record.user_args.is_empty() {

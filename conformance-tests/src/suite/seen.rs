@@ -126,7 +126,7 @@ impl From<&DeploymentStatus> for Shown {
         Self {
             id: status.deployment.id.to_string(),
             version: status.deployment.image.version.clone().unwrap_or_default(),
-            pinned: status.record.pinned,
+            pinned: status.is_pinned(),
             tries_left: entry.and_then(|entry| entry.tries_left),
             problem: entry.and_then(|entry| entry.problem.clone()),
             verified: status.deployment.verified,

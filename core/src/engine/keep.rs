@@ -23,8 +23,14 @@ impl Observed {
         needed
     }
 
+    /// Whether somebody pinned it, here or in the store itself.
+    pub(super) fn is_pinned(&self, id: &DeploymentId) -> bool {
+        let by_us = self.records.get(id).is_some_and(|record| record.pinned);
+        by_us || self.deployments.get(id).is_some_and(|deployment| deployment.pinned_by_store)
+    }
+
     fn protected(&self) -> BTreeSet<DeploymentId> {
-        let pinned = self.records.iter().filter(|(_, record)| record.pinned).map(|(id, _)| id.clone());
+        let pinned = self.deployments.keys().filter(|id| self.is_pinned(id)).cloned();
         let staged = self.staged.iter().map(|staged| staged.deployment.clone());
         pinned.chain(staged).chain(self.boot.also_bootable.iter().cloned()).collect()
     }

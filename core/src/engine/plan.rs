@@ -136,8 +136,9 @@ fn update(hold: bool, observed: &Observed) -> Vec<Step> {
     let superseded = observed.staged.as_ref().map(|staged| &staged.deployment);
     // Pinned, or published in an earlier life: somebody may want it.
     let wanted = |id: &&DeploymentId| {
-        let pinned = observed.records.get(*id).is_some_and(|record| record.pinned);
-        pinned || observed.booted.as_ref() == Some(*id) || observed.boot.deployments().contains(*id)
+        observed.is_pinned(id)
+            || observed.booted.as_ref() == Some(*id)
+            || observed.boot.deployments().contains(*id)
     };
     let dropped = superseded.filter(|id| !wanted(id)).cloned();
     let steps = vec![Step::Fetch, Step::Prepare, Step::Stage { hold }];

@@ -17,6 +17,13 @@ pub struct DeploymentStatus {
     pub entry: Option<PublishedEntry>,
 }
 
+impl DeploymentStatus {
+    /// Whether it stays until somebody says otherwise.
+    pub fn is_pinned(&self) -> bool {
+        self.record.pinned || self.deployment.pinned_by_store
+    }
+}
+
 /// A whole system.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Status {

@@ -304,24 +304,26 @@ impl Engine {
         Ok(report)
     }
 
-    /// Protects a deployment from removal, or no longer.
+    /// Protects a deployment from removal, or no longer: a pin that the store itself has goes as well then.
     ///
     /// # Errors
-    /// `NotFound` if there is no such deployment.
+    /// `NotFound` if there is no such deployment; else as writing fails.
+    ///
+    /// # Crash
+    /// It is pinned as before, or as was asked for; running it again finishes it.
     pub async fn set_pinned(&self, id: &DeploymentId, pinned: bool) -> Result<()> {
         let _lock = self.lock().await?;
         let observed = self.observe().await?;
-        if !observed.deployments.contains_key(id) {
-            let known: Vec<_> = observed.deployments.keys().map(DeploymentId::as_str).collect();
-            return Err(Error::not_found(format!("there is no deployment {id}"))
-                .with_hint(format!("installed: {}", known.join(", "))));
-        }
+        let Some(deployment) = observed.deployments.get(id) else { return Err(unknown(id, &observed)) };
         let state = &self.parts.state;
         let mut record = state.record(id)?;
         record.pinned = pinned;
         // Unpinning is the first step to more room.
         state.use_reserve_if_full()?;
         state.set_record(id, &record)?;
+        if deployment.pinned_by_store && !pinned {
+            self.parts.backend.unpin(id).await?;
+        }
         state.set_reserve_aside();
         Ok(())
     }
@@ -331,6 +333,12 @@ impl Performed {
     fn published(&self) -> bool {
         self.steps.iter().any(|step| matches!(step, Step::Publish(_)))
     }
+}
+
+fn unknown(id: &DeploymentId, observed: &Observed) -> Error {
+    let known: Vec<_> = observed.deployments.keys().map(DeploymentId::as_str).collect();
+    Error::not_found(format!("there is no deployment {id}"))
+        .with_hint(format!("installed: {}", known.join(", ")))
 }
 
 /// The deployment whose `/etc`, origin and arguments an update continues.

@@ -211,6 +211,7 @@ impl StorageBackend for FakeBackend {
             origin: spec.origin.clone(),
             finalized: false,
             verified: self.capabilities.verified_root,
+            pinned_by_store: false,
         };
         self.faults.before("make the fake deployment")?;
         let merge_from = spec.merge_from.clone();
@@ -304,6 +305,14 @@ impl StorageBackend for FakeBackend {
             store.deployments.values().map(|h| h.deployment.image.manifest_digest.clone()).collect();
         store.images.retain(|digest, _| used.contains(digest));
         Ok(removed)
+    }
+
+    async fn unpin(&self, id: &DeploymentId) -> Result<()> {
+        self.faults.before("take a pin off in the fake store")?;
+        if let Some(held) = self.locked().deployments.get_mut(id) {
+            held.deployment.pinned_by_store = false;
+        }
+        Ok(())
     }
 
     async fn verify(&self, _progress: &dyn Progress) -> Result<VerifyReport> {

@@ -174,6 +174,13 @@ impl FakeMachine {
         self.store.lock().unwrap_or_else(PoisonError::into_inner).unpublished.clone()
     }
 
+    /// Pins a deployment as a program of the store's own would.
+    pub fn pin_in_store(&self, id: &DeploymentId) {
+        if let Some(held) = self.store().deployments.get_mut(id) {
+            held.deployment.pinned_by_store = true;
+        }
+    }
+
     /// Changes a file in the live `/etc` of a deployment.
     pub fn edit_etc(&self, id: &DeploymentId, path: &str, text: &str) {
         self.change_etc(id, path, Some(text));

@@ -33,6 +33,10 @@ pub struct Deployment {
     pub finalized: bool,
     /// Whether reads of its files are checked against digests by the kernel, with no way round.
     pub verified: bool,
+    /// Whether the store itself was told to keep it, by a program of the store's own format. It counts as pinned; a backend whose store
+    /// knows nothing like that says `false`.
+    #[serde(default)]
+    pub pinned_by_store: bool,
 }
 
 /// What a clean-up took away.

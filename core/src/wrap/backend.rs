@@ -95,6 +95,10 @@ impl StorageBackend for Wrapped {
         traced(self.0, "retain", self.1.retain(keep)).await
     }
 
+    async fn unpin(&self, id: &DeploymentId) -> Result<()> {
+        traced(self.0, "unpin", self.1.unpin(id)).await
+    }
+
     async fn verify(&self, progress: &dyn Progress) -> Result<VerifyReport> {
         traced(self.0, "verify", self.1.verify(progress)).await
     }

@@ -313,3 +313,21 @@ async fn an_image_without_loader_binaries_still_gets_a_clean_boot() {
     reboot(&mut machine).await;
     assert!(!stored(&machine).await.contains(&one), "the clean-up did not run");
 }
+
+/// spec: BW-324
+#[tokio::test]
+async fn what_the_store_itself_pinned_stays_until_it_is_unpinned() {
+    let (mut machine, one, _two) = upgraded().await;
+    machine.pin_in_store(&one);
+    stage(&machine, "3").await;
+    reboot(&mut machine).await;
+    machine.engine(&Faults::none()).unwrap().gc().await.unwrap();
+    assert!(stored(&machine).await.contains(&one) && published(&machine).await.unwrap().contains(&one));
+    let status = machine.engine(&Faults::none()).unwrap().status().await.unwrap();
+    let shown = status.others.iter().find(|other| other.deployment.id == one).unwrap();
+    assert!(shown.is_pinned(), "{shown:?}");
+    let engine = machine.engine(&Faults::none()).unwrap();
+    engine.set_pinned(&one, false).await.unwrap();
+    engine.gc().await.unwrap();
+    assert!(!stored(&machine).await.contains(&one), "what is no longer pinned is still there");
+}

@@ -30,6 +30,7 @@ fn deployment(n: u8) -> Deployment {
         origin: reference,
         finalized: true,
         verified: true,
+        pinned_by_store: false,
     }
 }
 

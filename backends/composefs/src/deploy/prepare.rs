@@ -195,6 +195,7 @@ fn describe(
         origin: spec.origin.clone(),
         finalized,
         verified,
+        pinned_by_store: false,
     };
     let origin = Origin {
         deployment,

@@ -18,6 +18,8 @@ pub(crate) struct Entry {
     pub folder: String,
     /// The link by which early boot finds it.
     pub link: Option<Link>,
+    /// Whether somebody told libostree to keep it (`ostree admin pin`).
+    pub pinned: bool,
 }
 
 impl Entry {
@@ -29,6 +31,7 @@ impl Entry {
             commit: found.csum().into(),
             folder: sysroot.deployment_dirpath(found).into(),
             link: Link::of(&cmdline),
+            pinned: found.is_pinned(),
         }
     }
 }

@@ -10,6 +10,7 @@ use bootwright_core::{
 };
 use ostree_ext::{
     gio::Cancellable,
+    glib,
     ostree::{self, Deployment},
 };
 
@@ -41,7 +42,10 @@ pub(crate) fn finalize(context: &BackendContext, id: &DeploymentId) -> Result<Me
     let known = union(catalogue.sysroot.deployments(), newest);
     let source = source(context, &catalogue, &record, &known)?;
     unpublished::write(context, Note { published: catalogue.slot()? })?;
-    let (deployed, report) = check_out(context, &catalogue, &record, source.as_deref())?;
+    // The folder that it has by now, with the pin in its origin, is replaced.
+    let pinned = known.iter().any(|other| other.csum() == record.commit && other.is_pinned());
+    let origin = origin(&record.deployment, pinned);
+    let (deployed, report) = check_out(context, &catalogue, &record, &origin, source.as_deref())?;
     let rest = known.into_iter().filter(|other| other.csum() != record.commit);
     let list: Vec<_> = std::iter::once(deployed).chain(rest).collect();
     write_list(context, &catalogue, &list)?;
@@ -94,6 +98,7 @@ fn check_out(
     context: &BackendContext,
     catalogue: &Catalogue<'_>,
     record: &Record,
+    origin: &glib::KeyFile,
     source: Option<&str>,
 ) -> Result<(Deployment, MergeReport)> {
     let sysroot = &catalogue.sysroot;
@@ -104,13 +109,12 @@ fn check_out(
     let options =
         ostree::SysrootDeployTreeOpts { override_kernel_argv: Some(&arguments), ..Default::default() };
     let stateroot = record.deployment.stateroot.as_str();
-    let origin = origin(&record.deployment);
     faults.before(&what())?;
     let deployed = sysroot
         .deploy_tree_with_options(
             Some(stateroot),
             &record.commit,
-            Some(&origin),
+            Some(origin),
             None,
             Some(&options),
             Cancellable::NONE,

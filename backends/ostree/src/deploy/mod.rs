@@ -7,6 +7,7 @@ pub(crate) mod files;
 pub(crate) mod finalize;
 pub(crate) mod kernel;
 pub(crate) mod origin;
+pub(crate) mod pin;
 pub(crate) mod prepare;
 pub(crate) mod record;
 pub(crate) mod var;

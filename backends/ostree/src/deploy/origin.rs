@@ -7,11 +7,18 @@ use ostree_ext::glib;
 const IMAGE: &str = "container-image-reference";
 const UNVERIFIED: &str = "ostree-unverified-image:";
 
-/// The origin of a deployment.
-pub(crate) fn origin(deployment: &Deployment) -> glib::KeyFile {
+/// Where libostree keeps a pin.
+const TRANSIENT: &str = "libostree-transient";
+const PINNED: &str = "pinned";
+
+/// The origin of a deployment, which libostree is told to keep if somebody pinned it there.
+pub(crate) fn origin(deployment: &Deployment, pinned: bool) -> glib::KeyFile {
     let file = glib::KeyFile::new();
     file.set_string("origin", IMAGE, &format!("{UNVERIFIED}{}", deployment.origin));
     file.set_string("bootwright", "manifest_digest", deployment.image.manifest_digest.as_str());
     file.set_string("bootwright", "deployment", deployment.id.as_str());
+    if pinned {
+        file.set_boolean(TRANSIENT, PINNED, true);
+    }
     file
 }

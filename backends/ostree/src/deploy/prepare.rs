@@ -119,13 +119,15 @@ fn describe(id: DeploymentId, spec: &DeploySpec, verified: bool) -> Deployment {
         origin: spec.origin.clone(),
         finalized: false,
         verified,
+        pinned_by_store: false,
     }
 }
 
-/// A record's deployment, finalised if it is in the catalogue.
+/// A record's deployment, finalised if it is in the catalogue, and pinned if it is there.
 fn with_state(catalogue: &Catalogue<'_>, record: Record) -> Deployment {
-    let finalized = catalogue.entry_of(&record.commit).is_some();
-    Deployment { finalized, ..record.deployment }
+    let entry = catalogue.entry_of(&record.commit);
+    let pinned_by_store = entry.as_ref().is_some_and(|entry| entry.pinned);
+    Deployment { finalized: entry.is_some(), pinned_by_store, ..record.deployment }
 }
 
 /// Every deployment of ours.

@@ -16,7 +16,7 @@ const SUFFIX: &str = ".json";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Record {
-    /// What others are told about it. Whether it is finalised is not taken from here: the catalogue knows.
+    /// What others are told about it. Whether it is finalised, or pinned, is not taken from here: the catalogue knows.
     pub deployment: Deployment,
     /// The deployment whose `/etc` it merges.
     pub merge_from: Option<DeploymentId>,

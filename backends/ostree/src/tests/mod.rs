@@ -12,6 +12,7 @@ mod programs;
 mod retain;
 mod store;
 mod support;
+mod system;
 mod unified;
 mod verified;
 mod verify;

@@ -97,6 +97,7 @@ pub(crate) fn prepare(context: &BackendContext, spec: &DeploySpec) -> Result<Dep
         image: spec.image.clone(),
         origin: spec.origin.clone(),
         verified: false,
+        pinned_by_store: false,
         id,
     };
     sysroot.create_dir_all(&format!("{DEPLOY}/{}", deployment.id))?;
