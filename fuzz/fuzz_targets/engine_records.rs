@@ -1,18 +1,19 @@
 //! The engine's own records and journal, which a damaged disk may change. The first byte chooses.
 #![no_main]
 
-use bootwright_core::engine::{Abandoned, DeploymentRecord, Intent, StagedRecord, SystemRecord};
+use bootwright_core::engine::{Abandoned, DeploymentRecord, FailureNote, Intent, StagedRecord, SystemRecord};
 use bootwright_fuzz::{proportional, within};
 use libfuzzer_sys::fuzz_target;
 use serde::{Serialize, de::DeserializeOwned};
 
 fuzz_target!(|input: &[u8]| {
     let Some((choice, rest)) = input.split_first() else { return };
-    match choice % 5 {
+    match choice % 6 {
         0 => settles::<SystemRecord>(rest),
         1 => settles::<StagedRecord>(rest),
         2 => settles::<DeploymentRecord>(rest),
         4 => settles::<Vec<Abandoned>>(rest),
+        5 => settles::<FailureNote>(rest),
         _ => settles::<Intent>(rest),
     }
 });

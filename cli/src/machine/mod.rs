@@ -1,6 +1,7 @@
 //! The machine that a command runs on: its mounts, its physical root, its EFI system partition.
 
 mod esp;
+pub mod failure;
 pub mod namespace;
 pub mod restart;
 mod running;

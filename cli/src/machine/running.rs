@@ -59,7 +59,7 @@ fn running_cmdline() -> Result<KernelCmdline> {
 }
 
 /// Lifts the read-only flag of the mount, in this namespace only; of the whole file system only if that is read-only too.
-fn make_writable(at: &Path) -> Result<()> {
+pub(super) fn make_writable(at: &Path) -> Result<()> {
     let what = || format!("make {} writable", at.display());
     rustix::mount::mount_remount(at, MountFlags::BIND, "").context_io(what)?;
     if is_read_only(at)? {

@@ -1,8 +1,8 @@
 //! The `org.containers.bootc/v1` document (bootc, "host-v1" schema), with our own facts under the additional key `bootwright`.
 
 use bootwright_core::{
-    engine::{AbandonReason, Abandoned, DeploymentStatus, Status},
-    model::{ImageReference, KernelCmdline},
+    engine::{AbandonReason, Abandoned, DeploymentStatus, Failure, Status},
+    model::{ImageReference, KernelCmdline, UnitName},
 };
 use serde::Serialize;
 
@@ -77,7 +77,11 @@ struct Left {
     timestamp: String,
     /// `failedTrial` or `rolledBack`.
     reason: &'static str,
-    /// The same for people.
+    /// Units that failed in its boots, as far as these could tell.
+    failed_units: Vec<UnitName>,
+    /// Units that did not finish starting.
+    unfinished_units: Vec<UnitName>,
+    /// All of it for people.
     message: String,
 }
 
@@ -170,15 +174,18 @@ fn system(status: &Status) -> System {
 }
 
 fn left(one: &Abandoned) -> Left {
+    let (reason, failure) = match &one.reason {
+        AbandonReason::FailedTrial { failure, .. } => ("failedTrial", failure.clone().unwrap_or_default()),
+        AbandonReason::RolledBack => ("rolledBack", Failure::default()),
+    };
     Left {
         deployment_id: one.deployment.to_string(),
         image_digest: one.image_digest.to_string(),
         version: one.version.clone(),
         timestamp: one.when.clone(),
-        reason: match one.reason {
-            AbandonReason::FailedTrial { .. } => "failedTrial",
-            AbandonReason::RolledBack => "rolledBack",
-        },
+        reason,
+        failed_units: failure.failed().to_vec(),
+        unfinished_units: failure.unfinished().to_vec(),
         message: one.reason.to_string(),
     }
 }

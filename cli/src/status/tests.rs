@@ -1,8 +1,8 @@
 //! Both forms, from made-up systems.
 
 use bootwright_core::{
-    engine::{AbandonReason, Abandoned, DeploymentRecord, DeploymentStatus, Status, SystemRecord},
-    model::{Deployment, DeploymentId, Digest, EntryId, PinnedImage, PublishedEntry, Stateroot},
+    engine::{AbandonReason, Abandoned, DeploymentRecord, DeploymentStatus, Failure, Status, SystemRecord},
+    model::{Deployment, DeploymentId, Digest, EntryId, PinnedImage, PublishedEntry, Stateroot, UnitName},
 };
 use serde_json::{Value, json};
 
@@ -128,18 +128,22 @@ fn people_see_exhausted_tries_conflicts_and_missed_shutdowns() {
     }
 }
 
-/// spec: BW-123
-#[test]
-fn what_was_left_is_shown_with_its_reason() {
+fn after_a_lost_trial(failure: Option<Failure>) -> Status {
     let left = Abandoned {
         deployment: DeploymentId::new("three").unwrap(),
         image_digest: Digest::from_sha256([0xcd; 32]),
         version: Some("1.3".into()),
         when: "2026-02-03T04:05:06Z".into(),
         sequence: 3,
-        reason: AbandonReason::FailedTrial { tries: Some(3) },
+        reason: AbandonReason::FailedTrial { tries: Some(3), failure },
     };
-    let status = Status { abandoned: vec![left], ..installed() };
+    Status { abandoned: vec![left], ..installed() }
+}
+
+/// spec: BW-123
+#[test]
+fn what_was_left_is_shown_with_its_reason() {
+    let status = after_a_lost_trial(None);
     let shown = &json_of(&status)["status"]["bootwright"]["abandoned"][0];
     assert_eq!((&shown["reason"], &shown["version"]), (&json!("failedTrial"), &json!("1.3")));
     assert_eq!(shown["imageDigest"], format!("sha256:{}", "cd".repeat(32)));
@@ -147,4 +151,19 @@ fn what_was_left_is_shown_with_its_reason() {
     for part in ["1.3", "did not reach boot-complete.target in 3 tries", "2026-02-03T04:05:06Z", "--retry"] {
         assert!(text.contains(part), "{part:?} is not in:\n{text}");
     }
+}
+
+/// spec: BW-134
+#[test]
+fn the_units_that_failed_are_named_to_people_and_programs() {
+    let unit = |name: &str| UnitName::new(name).unwrap();
+    let failed = [unit("suite-check.service"), unit("data.mount")];
+    let status = after_a_lost_trial(Some(Failure::new(failed, [unit("slow.service")])));
+    let shown = &json_of(&status)["status"]["bootwright"]["abandoned"][0];
+    assert_eq!(shown["failedUnits"], json!(["suite-check.service", "data.mount"]));
+    assert_eq!(shown["unfinishedUnits"], json!(["slow.service"]));
+    let text = text(&status, "our-os");
+    let part =
+        "in 3 tries: suite-check.service and data.mount failed, slow.service did not finish starting (2026";
+    assert!(text.contains(part), "{part:?} is not in:\n{text}");
 }

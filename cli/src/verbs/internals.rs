@@ -1,12 +1,17 @@
 //! What systemd units call.
 
-use bootwright_core::Result;
+use std::{path::Path, sync::mpsc, thread, time::Duration};
+
+use bootwright_core::{Result, engine::Trial};
 
 use super::{Context, block_on, print, system};
 use crate::{
     args::InternalsCommand,
-    machine::{Access, restart::leads_to_the_loader},
+    machine::{Access, failure, restart::leads_to_the_loader},
 };
+
+/// How long a note of what failed may take. On a machine whose disk or systemd does not answer, the reboot matters more.
+const NOTING: Duration = Duration::from_secs(30);
 
 /// Runs it. `false`, so that the unit fails, if the last shutdown did not finalise.
 pub fn run(context: &Context<'_>, command: InternalsCommand) -> Result<bool> {
@@ -53,14 +58,31 @@ fn confirm(context: &Context<'_>) -> Result<bool> {
 
 /// A deployment that proved good before is left running: a reboot would lead to the same one again.
 fn unhealthy(context: &Context<'_>) -> Result<bool> {
-    let system = system::require(context, Access::Read)?;
-    if !block_on(system.engine.observe())?.on_trial() {
+    let trial = block_on(system::require(context, Access::Read)?.engine.observe())?.trial();
+    let Some(trial) = trial else {
         print("this boot did not prove good, but the deployment did earlier: it goes on");
         return Ok(true);
-    }
+    };
+    note_failure(context.settings.sysroot, trial);
     print("the new deployment did not prove good: the machine reboots, and falls back when no try is left");
     super::reboot()?;
     Ok(true)
+}
+
+/// For `status` after the fallback. Whatever happens in here, the machine reboots: a thread that hangs is left behind.
+fn note_failure(sysroot: &'static str, trial: Trial) {
+    let (told, answer) = mpsc::channel();
+    let noting = move || drop(told.send(failure::note(Path::new(sysroot), trial)));
+    if let Err(error) = thread::Builder::new().spawn(noting) {
+        tracing::warn!(%error, "what failed is not noted");
+        return;
+    }
+    match answer.recv_timeout(NOTING) {
+        Ok(Ok(failure)) if failure.is_empty() => print("systemd names no unit that failed"),
+        Ok(Ok(failure)) => print(&format!("{failure}: noted for `status`")),
+        Ok(Err(error)) => tracing::warn!(%error, "what failed is not noted"),
+        Err(_) => tracing::warn!("what failed is not noted: that takes too long"),
+    }
 }
 
 fn check_finalized(context: &Context<'_>) -> Result<bool> {

@@ -70,6 +70,13 @@ pub enum Health {
     Freezes,
 }
 
+impl Health {
+    /// The unit that breaks a boot, where a unit of its own does.
+    pub const UNIT: &str = "bootwright-test-broken.service";
+    /// The file system that cannot be mounted ([`Self::Emergency`]).
+    pub const MOUNT: &str = "mnt.mount";
+}
+
 /// One image. Every tier adds what it needs to boot (loader binaries, an init, …), the same in all versions.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TestImage {

@@ -11,10 +11,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Engine, Observed};
+use super::{Engine, Failure, Observed};
 use crate::{
     error::Result,
-    model::{DeploymentId, Digest},
+    model::{DeploymentId, Digest, PublishedEntry},
 };
 
 /// How many are remembered; the oldest goes first.
@@ -40,31 +40,32 @@ pub struct Abandoned {
 }
 
 /// Why an image was left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "kind")]
 pub enum AbandonReason {
     /// No boot of it was confirmed as good.
     FailedTrial {
         /// How often it was started, if the bootloader counts that.
         tries: Option<u32>,
+        /// What its boots could tell of it, if any could; the last one counts.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        failure: Option<Failure>,
     },
     /// Somebody rolled back from it.
     RolledBack,
 }
 
-/// What comes after "it": "did not reach boot-complete.target in 3 tries".
+/// What comes after "it": "did not reach boot-complete.target in 3 tries: suite-check.service failed".
 impl fmt::Display for AbandonReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::FailedTrial { tries: Some(1) } => {
-                f.write_str("did not reach boot-complete.target in 1 try")
-            }
-            Self::FailedTrial { tries: Some(tries) } => {
-                write!(f, "did not reach boot-complete.target in {tries} tries")
-            }
-            Self::FailedTrial { tries: None } => f.write_str("did not reach boot-complete.target"),
-            Self::RolledBack => f.write_str("was rolled back"),
+        let Self::FailedTrial { tries, failure } = self else { return f.write_str("was rolled back") };
+        f.write_str("did not reach boot-complete.target")?;
+        match tries {
+            Some(1) => f.write_str(" in 1 try")?,
+            Some(tries) => write!(f, " in {tries} tries")?,
+            None => {}
         }
+        failure.iter().try_for_each(|failure| write!(f, ": {failure}"))
     }
 }
 
@@ -91,8 +92,11 @@ impl Observed {
         let lost = self.boot.entries.iter().filter(|entry| {
             entry.tries_left == Some(0) && &entry.deployment != booted && Some(&entry.deployment) != staged
         });
-        let reason = |tries| AbandonReason::FailedTrial { tries };
-        let found = lost.filter_map(|entry| self.abandon(&entry.deployment, reason(entry.tries_done)));
+        let reason = |entry: &PublishedEntry| AbandonReason::FailedTrial {
+            tries: entry.tries_done,
+            failure: self.failure_of(&entry.deployment),
+        };
+        let found = lost.filter_map(|entry| self.abandon(&entry.deployment, reason(entry)));
         found.filter(|one| !self.is_recorded(&one.image_digest)).collect()
     }
 
@@ -141,15 +145,18 @@ impl Observed {
 }
 
 impl Engine {
-    /// Records trials that were lost, before anything that they left is cleaned up.
+    /// Records trials that were lost, before anything that they left is cleaned up, and removes the note that is part of the record then.
     ///
-    /// A crash leaves the old records or the new ones; the boot entries show the same again then.
+    /// A crash leaves the old records, and the boot entries and the note show the same again; or the new ones, with or without the note.
     pub(super) fn record_lost_trials(&self, observed: &Observed) -> Result<()> {
         let lost = observed.lost_trials();
         for one in &lost {
             tracing::warn!("the deployment {} was left: it {}", one.deployment, one.reason);
         }
-        if lost.is_empty() { Ok(()) } else { self.record_abandoned(&observed.recorded, lost) }
+        if !lost.is_empty() {
+            self.record_abandoned(&observed.recorded, lost)?;
+        }
+        self.forget_failure(observed)
     }
 
     /// Records that somebody rolls back from a deployment. Before the rollback is published: while what is left is the default, the
@@ -221,5 +228,14 @@ mod tests {
         ] {
             assert_eq!(rfc3339(seconds), text);
         }
+    }
+
+    /// spec: BW-134
+    #[test]
+    fn a_record_of_an_older_version_says_no_more_than_it_knows() {
+        let old: AbandonReason = serde_json::from_str(r#"{"kind":"failedTrial","tries":3}"#).unwrap();
+        assert_eq!(old.to_string(), "did not reach boot-complete.target in 3 tries");
+        let written = serde_json::to_string(&old).unwrap();
+        assert_eq!(written, r#"{"kind":"failedTrial","tries":3}"#, "an older version reads it");
     }
 }

@@ -8,6 +8,7 @@ mod compatible;
 mod defaults;
 mod entry;
 mod execute;
+mod failure;
 mod journal;
 mod keep;
 mod lock;
@@ -23,6 +24,7 @@ mod verbs;
 
 pub use abandoned::{AbandonReason, Abandoned};
 pub use compatible::{ArgumentSources, compatible};
+pub use failure::{Failure, FailureNote, Trial};
 pub use journal::Intent;
 pub use observe::Observed;
 pub use plan::{Operation, Step, Target, plan};

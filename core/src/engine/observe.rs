@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Abandoned, DeploymentRecord, Engine, StagedRecord};
+use super::{Abandoned, DeploymentRecord, Engine, FailureNote, StagedRecord};
 use crate::{
     error::Result,
     model::{BootState, Deployment, DeploymentId, PublishedEntry},
@@ -23,6 +23,8 @@ pub struct Observed {
     pub staged: Option<StagedRecord>,
     /// Images that this machine left, as recorded; [`Observed::abandoned`] is the whole list.
     pub recorded: Vec<Abandoned>,
+    /// What a boot on trial noted of its failure.
+    pub failure: Option<FailureNote>,
 }
 
 impl Observed {
@@ -33,8 +35,7 @@ impl Observed {
 
     /// Whether what runs now was not confirmed as good yet.
     pub fn on_trial(&self) -> bool {
-        let entry = self.booted.as_ref().and_then(|booted| self.boot.entry_of(booted));
-        entry.is_some_and(|entry| entry.tries_left.is_some())
+        self.trial().is_some()
     }
 
     /// Whether the default is not what runs now, although that is not on trial: a rollback waits for its reboot.
@@ -102,6 +103,7 @@ impl Engine {
             boot: parts.loader.read().await?,
             staged: parts.state.staged()?,
             recorded: parts.state.abandoned()?,
+            failure: parts.state.failure(),
             ..Observed::default()
         };
         for deployment in parts.backend.deployments().await? {

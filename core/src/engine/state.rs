@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, os::fd::OwnedFd, sync::OnceLock};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{Abandoned, Intent, room};
+use super::{Abandoned, FailureNote, Intent, room};
 use crate::{
     error::{Error, ErrorKind, IoContext, Result},
     fs::{ReplaceStyle, Root},
@@ -17,6 +17,7 @@ const SYSTEM: &str = "system.json";
 const STAGED: &str = "staged.json";
 const JOURNAL: &str = "journal.json";
 const ABANDONED: &str = "abandoned.json";
+const FAILURE: &str = "failure.json";
 const CLEAN: &str = "clean.json";
 const RECORDS: &str = "deployments";
 
@@ -188,6 +189,30 @@ impl StateStore {
         self.store_or_remove(ABANDONED, (!list.is_empty()).then_some(list))
     }
 
+    /// What the last boot on trial that could tell says of its failure. `None` also if that cannot be read: it only explains.
+    pub fn failure(&self) -> Option<FailureNote> {
+        self.load(FAILURE).unwrap_or_else(|error| {
+            tracing::debug!(%error, "what is noted of a failed boot is passed over");
+            None
+        })
+    }
+
+    /// Notes durably why a boot on trial fails. The lock is not needed: the file is replaced wholly, and who holds the lock may be what hangs.
+    ///
+    /// # Errors
+    /// As writing fails, `NoSpace` for one; the note of an earlier boot is there then, or none.
+    ///
+    /// # Crash
+    /// The old note or the new one.
+    pub fn note_failure(&self, note: &FailureNote) -> Result<()> {
+        self.store(FAILURE, note)
+    }
+
+    /// Removes that note.
+    pub(super) fn forget_failure(&self) -> Result<()> {
+        self.remove_durably(FAILURE).map(drop)
+    }
+
     /// The deployments among which nothing is left to be cleaned up; `None` if that is not known, as after damage to the record: it only
     /// spares a search.
     pub fn clean(&self) -> Result<Option<BTreeSet<DeploymentId>>> {
@@ -291,5 +316,25 @@ mod tests {
         assert_eq!(state.clean().unwrap(), Some(ids));
         root.replace("bootwright/clean.json", b"{", ReplaceStyle::Durable).unwrap();
         assert_eq!(state.clean().unwrap(), None);
+    }
+
+    /// spec: BW-134
+    #[test]
+    fn a_damaged_or_hostile_note_of_a_failure_tells_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::open(folder.path(), Faults::none()).unwrap();
+        let state = StateStore::new(root.clone());
+        let write = |units: &str| {
+            let trial = r#"{"deployment":"one","sequence":1}"#;
+            let text = format!(r#"{{"trial":{trial},"failure":{{"failed":[{units}]}}}}"#);
+            root.replace("bootwright/failure.json", text.as_bytes(), ReplaceStyle::Durable).unwrap();
+            state.failure()
+        };
+        root.create_dir_all("bootwright").unwrap();
+        let many = vec![r#""a.service""#; 1000].join(",");
+        assert_eq!(write(&many).unwrap().failure.failed().len(), 5);
+        for bad in [r#""a.service"#, r#""\u001b[2J.service""#, r#""no unit""#, "1"] {
+            assert_eq!(write(bad), None, "{bad}");
+        }
     }
 }

@@ -8,6 +8,7 @@ mod image;
 mod kernel;
 mod plan;
 mod progress;
+mod unit;
 
 pub use cmdline::{KernelArg, KernelCmdline};
 pub use deployment::{DeploySpec, Deployment, Removed, VerifyProblem, VerifyReport};
@@ -17,3 +18,4 @@ pub use image::{ImageReference, ImageSummary, LayerSummary, PinnedImage, Transpo
 pub use kernel::{Addon, Blob, BootArtifacts, KernelArtifacts};
 pub use plan::{BootChoice, BootPlan, BootState, EntrySpec, PlannedEntry, PublishedEntry, SpaceNeed};
 pub use progress::{NoProgress, Progress, ProgressEvent};
+pub use unit::UnitName;

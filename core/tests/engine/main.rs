@@ -7,3 +7,4 @@ mod lifecycle;
 mod plan_properties;
 mod policy;
 mod support;
+mod trials;

@@ -68,6 +68,7 @@ prop_compose! {
             },
             staged: staged.map(|(n, hold)| StagedRecord { deployment: id(n), hold, boot_id: String::new() }),
             recorded: Vec::new(),
+            failure: None,
         }
     }
 }

@@ -21,20 +21,43 @@ pub(super) const CASES: &[Case] = &[
     ),
     case!(
         "broken::a_system_that_ends_in_its_emergency_mode_is_left",
-        ["BW-123", "BW-127"],
+        ["BW-123", "BW-127", "BW-134"],
         KINDS,
         Running,
         emergency
     ),
-    case!("broken::a_system_that_hangs_early_is_left", ["BW-123", "BW-127"], KINDS, Running, hangs_early),
-    case!("broken::a_failing_health_check_is_left", ["BW-123", "BW-127"], KINDS, Running, check_fails),
-    case!("broken::a_health_check_that_hangs_is_left", ["BW-123", "BW-127"], KINDS, Running, check_hangs),
+    case!(
+        "broken::a_system_that_hangs_early_is_left",
+        ["BW-123", "BW-127", "BW-134"],
+        KINDS,
+        Running,
+        hangs_early
+    ),
+    case!(
+        "broken::a_failing_health_check_is_left",
+        ["BW-123", "BW-127", "BW-134"],
+        KINDS,
+        Running,
+        check_fails
+    ),
+    case!(
+        "broken::a_health_check_that_hangs_is_left",
+        ["BW-123", "BW-127", "BW-134"],
+        KINDS,
+        Running,
+        check_hangs
+    ),
     case!("broken::a_system_that_freezes_is_left", ["BW-112", "BW-123"], KINDS, Running, freezes),
     case!("broken::a_kernel_that_panics_is_left", ["BW-112", "BW-123", "BW-132"], KINDS, Running, panics),
 ];
 
 /// Upgrades to an image that is broken in this way; the last good one must come back, and say so.
 async fn left(world: &mut dyn World, health: Health) -> CaseResult {
+    left_because(world, health, "").await
+}
+
+/// The same, and the reason names the unit that is to blame.
+async fn left_because(world: &mut dyn World, health: Health, blamed: &str) -> CaseResult {
     let good = world.running().await?.version;
     let bad = next_image(world).health(health);
     stage(world, &bad).await?;
@@ -44,7 +67,8 @@ async fn left(world: &mut dyn World, health: Health) -> CaseResult {
     shows(&status, status.of(bad.version).is_none(), "what failed is gone after the clean-up")?;
     shows(&status, is_version(status.booted.as_ref(), good), "the last good one runs")?;
     let reason = status.left(bad.version).unwrap_or_default();
-    shows(&status, reason.contains(ALL_TRIES), "the failed image is named with the reason")
+    shows(&status, reason.contains(ALL_TRIES), "the failed image is named with the reason")?;
+    shows(&status, reason.contains(blamed), &format!("the reason names {blamed:?}"))
 }
 
 async fn no_root(world: &mut dyn World) -> CaseResult {
@@ -52,19 +76,19 @@ async fn no_root(world: &mut dyn World) -> CaseResult {
 }
 
 async fn emergency(world: &mut dyn World) -> CaseResult {
-    left(world, Health::Emergency).await
+    left_because(world, Health::Emergency, Health::MOUNT).await
 }
 
 async fn hangs_early(world: &mut dyn World) -> CaseResult {
-    left(world, Health::HangsEarly).await
+    left_because(world, Health::HangsEarly, Health::UNIT).await
 }
 
 async fn check_fails(world: &mut dyn World) -> CaseResult {
-    left(world, Health::CheckFails).await
+    left_because(world, Health::CheckFails, Health::UNIT).await
 }
 
 async fn check_hangs(world: &mut dyn World) -> CaseResult {
-    left(world, Health::CheckHangs).await
+    left_because(world, Health::CheckHangs, Health::UNIT).await
 }
 
 async fn freezes(world: &mut dyn World) -> CaseResult {

@@ -10,8 +10,6 @@ use crate::{
 /// No file system knows this option: the initramfs cannot mount the root.
 pub const NO_ROOT_ARGUMENT: &str = "rootflags=no_such_option_of_any_file_system";
 
-/// The unit that breaks a boot.
-const UNIT: &str = "bootwright-test-broken.service";
 /// Before anything else: the boot never completes.
 const PANIC: &str = "[Unit]\nDescription=Panic, as a broken update would\nDefaultDependencies=no\nBefore=sysinit.target\n\n\
     [Service]\nType=oneshot\nExecStart=/bin/sh -c 'echo c > /proc/sysrq-trigger'\n";
@@ -50,7 +48,7 @@ pub fn break_as(edits: Edits, health: Health) -> Edits {
         Health::Good | Health::NoRoot | Health::KernelFails => edits,
         Health::NeverComesUp | Health::Panics => unit(edits, PANIC, "sysinit.target.wants"),
         Health::CheckFails => unit(edits, CHECK_FAILS, "boot-complete.target.requires"),
-        Health::Emergency => edits.unit("mnt.mount", NO_FILE_SYSTEM, "local-fs.target.requires"),
+        Health::Emergency => edits.unit(Health::MOUNT, NO_FILE_SYSTEM, "local-fs.target.requires"),
         Health::HangsEarly => impatient(unit(edits, HANG, "sysinit.target.wants")),
         Health::CheckHangs => impatient(unit(edits, CHECK_HANGS, "boot-complete.target.requires")),
         Health::Freezes => unit(edits, FREEZE, "boot-complete.target.requires").write(
@@ -66,5 +64,5 @@ fn impatient(edits: Edits) -> Edits {
 }
 
 fn unit(edits: Edits, text: &str, wanted: &str) -> Edits {
-    edits.unit(UNIT, text, wanted)
+    edits.unit(Health::UNIT, text, wanted)
 }
