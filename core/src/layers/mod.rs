@@ -17,6 +17,7 @@
 
 mod apply;
 mod entry;
+mod headers;
 mod pax;
 mod store;
 mod tree;
@@ -32,6 +33,7 @@ pub const OPAQUE: &str = ".wh..wh..opq";
 
 pub use self::{
     entry::{Entry, Kind, Span},
+    headers::headers_wanted,
     store::{LayerProblem, LayerStore, StoredImage, digest_problem},
     tree::LayerTree,
 };

@@ -8,7 +8,10 @@ use std::{
     io::{BufRead as _, BufReader, Read},
 };
 
-use bootwright_core::error::{Error, IoContext, Result};
+use bootwright_core::{
+    error::{Error, IoContext, Result},
+    layers::headers_wanted,
+};
 use tar_core::{
     EntryType, HEADER_SIZE, PaxError, PaxExtensions,
     parse::{Limits, ParseEvent, ParsedEntry, Parser},
@@ -79,7 +82,7 @@ impl<R: Read> Tar<R> {
                 return if self.headers.is_empty() { Ok(None) } else { Err(cut_off()) };
             }
             match self.parser.parse(&self.headers).map_err(malformed)? {
-                ParseEvent::NeedData { min_bytes } => needed = min_bytes.max(self.headers.len() + 1),
+                ParseEvent::NeedData { min_bytes } => needed = headers_wanted(self.headers.len(), min_bytes)?,
                 ParseEvent::GlobalExtensions { consumed, pax_data } => {
                     check_global(pax_data)?;
                     self.headers.drain(..consumed.min(self.headers.len()));
@@ -96,7 +99,8 @@ impl<R: Read> Tar<R> {
                 ParseEvent::Entry { entry, .. } => {
                     let raw = convert(&entry)?;
                     self.left = raw.size;
-                    self.padding = entry.padded_size().saturating_sub(entry.size);
+                    // Whatever the size is: rounding it up may be too much for its type.
+                    self.padding = entry.size.wrapping_neg() % HEADER_SIZE as u64;
                     return Ok(Some(raw));
                 }
             }
@@ -287,6 +291,49 @@ mod tests {
         assert_eq!(sizes, [(3, 3), (2000, 2000)]);
         assert_eq!(found[0].0.meta.xattrs.get("user.a").unwrap(), "310a32");
         assert_eq!((found[0].0.path.len(), found[0].0.meta.mode), (150, 0o644));
+    }
+
+    /// One entry of this type, with these records, this size in its header and this content.
+    fn one(kind: u8, records: &[(&str, &[u8])], size: u64, content: &[u8]) -> Vec<u8> {
+        let mut tar = tar::Builder::new(Vec::new());
+        if !records.is_empty() {
+            tar.append_pax_extensions(records.iter().copied()).unwrap();
+        }
+        let mut header = tar::Header::new_gnu();
+        header.set_path("usr/a").unwrap();
+        header.set_mode(0o644);
+        header.set_size(size);
+        header.as_mut_bytes()[156] = kind;
+        // Of a sparse file: blocks with more of its map follow (GNU tar, "Storing Sparse Files").
+        header.as_mut_bytes()[482] = u8::from(kind == b'S');
+        header.set_cksum();
+        tar.append(&header, content).unwrap();
+        tar.into_inner().unwrap()
+    }
+
+    fn is_invalid_soon(what: &str, bytes: &[u8]) {
+        let start = std::time::Instant::now();
+        let error = read_all(bytes).expect_err(what);
+        assert_eq!(error.kind(), bootwright_core::ErrorKind::InvalidInput, "{what}: {error}");
+        assert!(start.elapsed() < std::time::Duration::from_secs(20), "{what} took {:?}", start.elapsed());
+    }
+
+    #[test]
+    fn headers_without_an_end_are_refused_before_they_are_read_to_the_end() {
+        const LONG: usize = 8 << 20;
+        let version: [(&str, &[u8]); 3] =
+            [("GNU.sparse.major", b"1"), ("GNU.sparse.minor", b"0"), ("GNU.sparse.realsize", b"1")];
+        is_invalid_soon("a map without a line", &one(b'0', &version, LONG as u64, &vec![b'1'; LONG]));
+        // Each block says that another one follows, and holds nothing.
+        let mut block = [0; 512];
+        block[504] = 1;
+        is_invalid_soon("a map of empty blocks", &one(b'S', &[], 0, &block.repeat(LONG / 512)));
+    }
+
+    #[test]
+    fn a_size_that_no_number_can_be_rounded_up_from_is_refused() {
+        let size = u64::MAX.to_string();
+        is_invalid_soon("a size", &one(b'0', &[("size", size.as_bytes())], 0, b"x"));
     }
 
     proptest! {
