@@ -5,6 +5,7 @@
 //! into objects, and builds the EROFS image from the layers.
 
 mod assemble;
+mod scan;
 mod store;
 mod unclean;
 

@@ -17,7 +17,9 @@ use tokio::{sync::Semaphore, task::JoinSet};
 
 use super::{
     assemble::{Layers, assemble},
-    has_layer, unclean,
+    has_layer,
+    scan::Scanned,
+    unclean,
 };
 use crate::{
     deploy::refs,
@@ -154,7 +156,7 @@ impl<H: FsVerityHashValue> Job<H> {
         let progress = self.events.layer(spec.digest.as_str(), spec.size.unwrap_or_default());
         let (sender, stream) = blobs::stream();
         let reading = self.source.layer(index, spec.clone(), progress, sender);
-        let storing = import_layer(&self.repo, &diff_id, None, stream);
+        let storing = import_layer(&self.repo, &diff_id, None, Scanned::new(stream));
         let (read, stored) = tokio::join!(reading, storing);
         let progress = read?;
         let (id, _) = stored.map_err(|error| self.explain(&spec, &error))?;

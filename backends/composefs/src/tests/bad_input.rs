@@ -92,19 +92,6 @@ async fn a_missing_layer_is_refused_by_name() {
     );
 }
 
-/// An image whose digests are right, but whose layer is these bytes.
-fn with_layer(host: &Host, blob: &[u8], unpacked: &[u8]) -> ImageSummary {
-    let image = Image::bootable("1");
-    let mut summary = host.image("v1", &image);
-    let digest = put(&host.images("v1"), blob);
-    summary.layers.push(bootwright_core::model::LayerSummary {
-        digest,
-        diff_id: Digest::of(unpacked),
-        size: blob.len() as u64,
-    });
-    image.finish(&host.images("v1"), summary.layers)
-}
-
 /// spec: BW-302
 #[tokio::test]
 async fn malformed_layers_with_right_digests_are_invalid_input() {
@@ -120,7 +107,7 @@ async fn malformed_layers_with_right_digests_are_invalid_input() {
         ("tar cut off", half.to_vec(), half.to_vec()),
     ] {
         let host = Host::initialized().await;
-        let image = with_layer(&host, &blob, &unpacked);
+        let image = host.with_layer(&blob, &Digest::of(&unpacked));
         let error = host.fetch(&image).await.expect_err(what);
         assert!(error.kind() == ErrorKind::InvalidInput && error.hint().is_some(), "{what}: {error:?}");
     }
@@ -132,7 +119,7 @@ async fn malformed_layers_with_right_digests_are_invalid_input() {
 async fn layers_on_which_the_library_panics_are_invalid_input() {
     for (what, tar) in [("time", with_odd_time()), ("size", with_endless_folder())] {
         let host = Host::initialized().await;
-        let image = with_layer(&host, &tar, &tar);
+        let image = host.with_layer(&tar, &Digest::of(&tar));
         let error = host.fetch(&image).await.expect_err(what);
         assert!(error.kind() == ErrorKind::InvalidInput && error.hint().is_some(), "{what}: {error:?}");
         assert!(host.backend().deployments().await.unwrap().is_empty());
@@ -147,7 +134,7 @@ async fn layers_with_any_header_are_taken_or_refused_as_invalid() {
     let mut random = 1_u64;
     for round in 0..24 {
         let tar = with_damaged_headers(&mut random);
-        let image = with_layer(&host, &tar, &tar);
+        let image = host.with_layer(&tar, &Digest::of(&tar));
         if let Err(error) = host.fetch(&image).await {
             assert_eq!(error.kind(), ErrorKind::InvalidInput, "round {round}: {error:?}");
         }
@@ -208,7 +195,7 @@ async fn a_layer_that_unpacks_to_something_else_is_an_integrity_error() {
     let tar = tar_of(&[Entry::File("usr/a", big("a"))]);
     let other = tar_of(&[Entry::File("usr/b", big("b"))]);
     let host = Host::initialized().await;
-    let image = with_layer(&host, &gzip(&tar), &other);
+    let image = host.with_layer(&gzip(&tar), &Digest::of(&other));
     let error = host.fetch(&image).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Integrity, "{error:?}");
 }
@@ -254,7 +241,7 @@ async fn a_layer_that_climbs_out_of_the_tree_deploys_nothing_outside() {
     header.set_cksum();
     let mut tar = header.as_bytes().to_vec();
     tar.resize(512 * 3, 0);
-    let image = with_layer(&host, &tar, &tar);
+    let image = host.with_layer(&tar, &Digest::of(&tar));
     let error = host.fetch(&image).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error:?}");
 }

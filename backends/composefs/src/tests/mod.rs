@@ -1,7 +1,9 @@
 //! The backend on real folders, with images of a few files.
 
 mod archive;
+mod attributes;
 mod bad_input;
+mod bounded;
 mod image;
 mod lifecycle;
 mod programs;

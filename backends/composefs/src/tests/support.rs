@@ -11,12 +11,13 @@ use bootwright_core::{
     error::Result,
     fs::{Faults, Root},
     model::{
-        DeploySpec, Deployment, DeploymentId, ImageSummary, PinnedImage, Progress, ProgressEvent, Stateroot,
+        DeploySpec, Deployment, DeploymentId, Digest, ImageSummary, LayerSummary, PinnedImage, Progress,
+        ProgressEvent, Stateroot,
     },
     registry::{self, Verity},
 };
 
-use super::image::Image;
+use super::image::{Image, put};
 
 /// A sysroot and a place for images.
 #[derive(Debug)]
@@ -81,6 +82,15 @@ impl Host {
     /// Writes an image below this host.
     pub fn image(&self, name: &str, image: &Image) -> ImageSummary {
         image.write(&self.images(name))
+    }
+
+    /// Writes an image as `v1`, with one more layer: this blob, which unpacks to something with this digest.
+    pub fn with_layer(&self, blob: &[u8], diff_id: &Digest) -> ImageSummary {
+        let (image, folder) = (Image::bootable("1"), self.images("v1"));
+        let mut layers = image.write(&folder).layers;
+        let (digest, size) = (put(&folder, blob), blob.len() as u64);
+        layers.push(LayerSummary { digest, diff_id: diff_id.clone(), size });
+        image.finish(&folder, layers)
     }
 
     pub async fn fetch(&self, image: &ImageSummary) -> Result<PinnedImage> {
