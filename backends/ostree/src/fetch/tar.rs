@@ -27,6 +27,10 @@ const MAX_USTAR_SIZE: u64 = 0o77_777_777_777;
 /// Attributes that belong to the machine on which the image was built: labels of its policy, notes of its overlay file systems.
 const FOREIGN_XATTRS: &[&str] = &["security.selinux", "trusted.overlay.", "user.overlay."];
 
+/// What extended attributes begin with, and the most that one may hold (xattr(7)).
+const CLASSES: &[&str] = &["user", "trusted", "security", "system"];
+const MAX_XATTR: usize = 64 << 10;
+
 /// One entry, as it stands in the layer.
 #[derive(Debug)]
 pub(super) struct Raw {
@@ -220,22 +224,36 @@ fn meta(entry: &ParsedEntry<'_>) -> Result<Meta> {
             Error::invalid(format!("the owner {number} of {:?} in a layer is too large", entry.path_lossy()))
         })
     };
+    let xattrs = xattrs(entry)?;
+    Ok(Meta { mode: entry.mode & 0o7777, uid: number(entry.uid)?, gid: number(entry.gid)?, xattrs })
+}
+
+fn xattrs(entry: &ParsedEntry<'_>) -> Result<BTreeMap<String, String>> {
     let mut xattrs = BTreeMap::new();
     for (name, value) in &entry.xattrs {
         let name = xattr_name(name, &entry.path_lossy())?;
+        // Those of users are for files and folders only.
+        let on_link = entry.entry_type == EntryType::Symlink && name.starts_with("user.");
+        if on_link || value.len() > MAX_XATTR {
+            return Err(Error::invalid(format!(
+                "{:?} in a layer has the extended attribute {name:?}, which Linux cannot keep",
+                entry.path_lossy()
+            ))
+            .with_hint("build the image again without it"));
+        }
         if !FOREIGN_XATTRS.iter().any(|foreign| name.starts_with(foreign)) {
             xattrs.insert(name, hex::encode(value));
         }
     }
-    Ok(Meta { mode: entry.mode & 0o7777, uid: number(entry.uid)?, gid: number(entry.gid)?, xattrs })
+    Ok(xattrs)
 }
 
-/// Names are at most 255 bytes and have a class in front of a dot (xattr(7)).
+/// Names are at most 255 bytes and have one of the kernel's classes in front of a dot (xattr(7)).
 fn xattr_name(name: &[u8], path: &str) -> Result<String> {
     let text = std::str::from_utf8(name).ok().filter(|name| {
         name.len() <= 255
             && !name.contains('\0')
-            && name.split_once('.').is_some_and(|(class, rest)| !class.is_empty() && !rest.is_empty())
+            && name.split_once('.').is_some_and(|(class, rest)| CLASSES.contains(&class) && !rest.is_empty())
     });
     text.map(str::to_owned).ok_or_else(|| {
         Error::invalid(format!("{path:?} in a layer has an extended attribute with an impossible name"))

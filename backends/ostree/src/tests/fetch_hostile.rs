@@ -50,6 +50,9 @@ async fn hostile_layers_are_invalid_and_write_nothing_outside() {
         ("a name for all files", Layer::new().raw(b"p", b'g', b"", b"10 path=a\n").file("usr/a", b"x")),
         ("an attribute without class", Layer::new().xattr("capability", b"x").file("usr/a", b"x")),
         ("a capability that is none", Layer::new().xattr("security.capability", b"x").file("usr/a", b"x")),
+        ("a class that no kernel has", Layer::new().xattr("nobody.knows", b"x").file("usr/a", b"x")),
+        ("too much in an attribute", Layer::new().xattr("user.large", &[b'x'; 70_000]).file("usr/a", b"x")),
+        ("an attribute of anybody on a link", Layer::new().xattr("user.note", b"x").symlink("usr/s", "a")),
         ("an unknown type", Layer::new().raw(b"usr/a", b'Z', b"", b"x")),
     ];
     for (what, layer) in cases {
