@@ -12,7 +12,7 @@ use super::{
 use crate::{
     suite::{
         Case, CaseResult, Channel, Demand, Filler, Property, TestImage, Trouble, UpgradeMode, Upgraded,
-        hostile::{self, ESCAPE, Hostile},
+        hostile::{self, ESCAPE, Hostile, Outside},
     },
     system::KernelFormat,
 };
@@ -52,6 +52,13 @@ pub(super) const CASES: &[Case] = &[
         late_whiteouts
     ),
     case!(
+        "hostile::attributes_of_overlayfs_in_a_layer_change_nothing_that_is_read",
+        ["BW-324"],
+        [Demand::Tier(Property::AnyLayers), Demand::Format(KernelFormat::Split)],
+        Running,
+        overlay_attributes
+    ),
+    case!(
         "hostile::an_image_that_is_larger_than_the_disk_is_refused_and_gone",
         ["BW-114", "BW-903"],
         [Demand::Tier(Property::AnyLayers), Demand::Format(KernelFormat::Split)],
@@ -72,9 +79,12 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 async fn any_layer(world: &mut dyn World) -> CaseResult {
-    for layer in hostile::all() {
+    let outside = Outside::plant()?;
+    let before = outside.fingerprint()?;
+    for layer in hostile::all(&outside) {
         let what = layer.what;
         one(world, layer).await.with_context(|| what)?;
+        before.unchanged(&outside.fingerprint()?, what)?;
     }
     upgrade(world).await.map(drop)
 }
@@ -131,6 +141,18 @@ async fn late_whiteouts(world: &mut dyn World) -> CaseResult {
     has(world, hostile::WHITED_OUT, Some("upper"), "its whiteout is about lower layers").await?;
     has(world, hostile::IN_OPAQUE, Some("upper"), "an opaque folder has what its own layer has").await?;
     has(world, hostile::BELOW_OPAQUE, None, "an opaque folder hides what is below").await
+}
+
+/// A running system may be an overlay, with such attributes of its own: those of a layer mean nothing in it.
+async fn overlay_attributes(world: &mut dyn World) -> CaseResult {
+    let image = next_image(world).with(hostile::BELOW_ATTRIBUTES, "lower");
+    let image = image.layer(hostile::overlay_attributes());
+    stage(world, &image).await?;
+    reboot_into(world, image.version).await?;
+    for (path, content) in hostile::with_attributes() {
+        has(world, &path, Some(&content), "its layer says so, whatever its attributes").await?;
+    }
+    has(world, hostile::BELOW_ATTRIBUTES, Some("lower"), "only a whiteout hides what is below").await
 }
 
 /// A few hundred kilobytes that unpack to more than there is room for.
