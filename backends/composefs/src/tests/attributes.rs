@@ -80,7 +80,7 @@ fn attributes_in_image(host: &Host, root: &str) -> BTreeSet<String> {
     names.map(|name| AsRef::<OsStr>::as_ref(name).to_string_lossy().into_owned()).collect()
 }
 
-/// spec: BW-324
+/// spec: BW-325
 #[tokio::test]
 async fn files_are_as_their_layer_has_them_whatever_attributes_it_gives_them() {
     let host = Host::initialized().await;

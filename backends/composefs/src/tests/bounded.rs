@@ -39,13 +39,13 @@ async fn refused_in_little_memory(head: &[u8]) {
     assert!(host.backend().deployments().await.unwrap().is_empty());
 }
 
-/// spec: BW-302, BW-325
+/// spec: BW-302, BW-326
 #[tokio::test]
 async fn a_folder_with_content_is_refused_and_not_kept_in_memory() {
     refused_in_little_memory(&folder_of((PART * PARTS) as u64)).await;
 }
 
-/// spec: BW-302, BW-325
+/// spec: BW-302, BW-326
 #[tokio::test]
 async fn an_archive_that_goes_on_behind_its_end_is_refused_and_not_kept_in_memory() {
     refused_in_little_memory(&[0; 1024]).await;

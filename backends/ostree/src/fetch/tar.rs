@@ -336,7 +336,7 @@ mod tests {
         assert!(start.elapsed() < std::time::Duration::from_secs(20), "{what} took {:?}", start.elapsed());
     }
 
-    /// spec: BW-325
+    /// spec: BW-326
     #[test]
     fn headers_without_an_end_are_refused_before_they_are_read_to_the_end() {
         const LONG: usize = 8 << 20;

@@ -48,7 +48,7 @@ fn top() -> Layer {
         .hard_link("usr/bin/tool-3", "/usr/bin/tool")
 }
 
-/// spec: BW-324
+/// spec: BW-325
 #[tokio::test]
 async fn layers_are_merged_and_nothing_of_their_files_is_lost() {
     let host = Host::new();

@@ -53,7 +53,7 @@ pub(super) const CASES: &[Case] = &[
     ),
     case!(
         "hostile::attributes_of_overlayfs_in_a_layer_change_nothing_that_is_read",
-        ["BW-324"],
+        ["BW-325"],
         [Demand::Tier(Property::AnyLayers), Demand::Format(KernelFormat::Split)],
         Running,
         overlay_attributes

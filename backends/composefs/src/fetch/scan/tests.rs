@@ -36,7 +36,7 @@ fn refused(what: &str, pieces: &[&[u8]]) {
     assert!(error.kind() == ErrorKind::InvalidInput && error.hint().is_some(), "{what}: {error:?}");
 }
 
-/// spec: BW-325
+/// spec: BW-326
 #[test]
 fn content_of_what_is_no_file_is_refused_with_its_header() {
     for kind in *b"123456ZVDMXx" {
@@ -62,7 +62,7 @@ fn sizes_that_cannot_be_rounded_up_are_refused() {
     refused("a size", &[&announced(b'0', &[("size", size.as_bytes())], 0)]);
 }
 
-/// spec: BW-325
+/// spec: BW-326
 #[test]
 fn a_map_of_a_sparse_file_is_refused_before_the_library_waits_for_its_end() {
     let version: [(&str, &[u8]); 3] =
@@ -77,7 +77,7 @@ fn a_map_of_a_sparse_file_is_refused_before_the_library_waits_for_its_end() {
     refused("a map of empty blocks", &[&[&chain.as_bytes()[..], &block.repeat(8192)].concat()]);
 }
 
-/// spec: BW-325
+/// spec: BW-326
 #[test]
 fn headers_that_would_fill_the_memory_are_refused() {
     let comment = vec![b'#'; 1 << 20];
@@ -95,7 +95,7 @@ fn headers_that_would_fill_the_memory_are_refused() {
     (0..1 << 10).for_each(|_| scanner.scan(&comment[..1 << 20]).unwrap());
 }
 
-/// spec: BW-325
+/// spec: BW-326
 #[test]
 fn what_follows_the_end_of_the_archive_may_fill_a_record_and_no_more() {
     let end = [0; 1024];
