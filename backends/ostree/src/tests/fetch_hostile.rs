@@ -105,3 +105,36 @@ async fn harmless_oddities_are_accepted() {
         ["bin", "bin/a", "bin/b", "bin/out"]
     );
 }
+
+/// A deployment may be below an overlay, as it is with verified reads.
+/// spec: BW-324
+#[tokio::test]
+async fn attributes_of_overlayfs_and_labels_of_another_machine_are_dropped_and_others_kept() {
+    let host = Host::new();
+    let foreign = [
+        ("trusted.overlay.redirect", "/etc"),
+        ("trusted.overlay.metacopy", ""),
+        ("user.overlay.opaque", "y"),
+        ("security.selinux", "system_u:object_r:shadow_t:s0"),
+    ];
+    let named: Vec<_> = foreign.iter().map(|(name, _)| format!("SCHILY.xattr.{name}")).collect();
+    let mut records: Vec<_> =
+        named.iter().map(String::as_str).zip(foreign.iter().map(|(_, value)| value.as_bytes())).collect();
+    records.push(("SCHILY.xattr.user.note", b"kept"));
+    let layer = Layer::new().pax(&records).file("usr/a", b"own").pax(&records).folder("usr/b", 0o755);
+    let image = host.image("v1", [lower(), layer]);
+    let tree = host.fetched(&image).await;
+    assert_eq!(std::fs::read(tree.join("usr/a")).unwrap(), b"own");
+    for path in ["usr/a", "usr/b"] {
+        let mut value = [0; 256];
+        for (name, text) in foreign {
+            let found = rustix::fs::getxattr(tree.join(path), name, &mut value).ok();
+            // A machine with a policy gives files labels of its own.
+            let own =
+                name == "security.selinux" && found.is_some_and(|length| &value[..length] != text.as_bytes());
+            assert!(found.is_none() || own, "{path}: {name}");
+        }
+        let length = rustix::fs::getxattr(tree.join(path), "user.note", &mut value).unwrap();
+        assert_eq!(&value[..length], b"kept", "{path}");
+    }
+}
