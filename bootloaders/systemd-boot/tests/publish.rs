@@ -546,6 +546,19 @@ async fn entries_and_kernels_go_to_xbootldr_where_there_is_one() {
     assert_eq!(esp, ["EFI/BOOT/BOOTX64.EFI", "EFI/systemd/systemd-bootx64.efi", "loader/loader.conf"]);
 }
 
+/// spec: BW-411, BW-640
+#[tokio::test]
+async fn a_signed_loader_of_the_image_is_preferred_to_the_one_without_a_signature() {
+    let (machine, mut store) = (Machine::new(), Store::new());
+    let signed = b"MZ #### LoaderInfo: systemd-boot 257.13-1 #### and a signature".to_vec();
+    store.files.insert("usr/lib/systemd/boot/efi/systemd-bootx64.efi.signed".to_owned(), signed.clone());
+    loader(&machine).install(&store).await.unwrap();
+    let esp = tree(&machine.esp());
+    for path in ["EFI/BOOT/BOOTX64.EFI", "EFI/systemd/systemd-bootx64.efi"] {
+        assert_eq!(esp.get(path), Some(&signed), "{path}");
+    }
+}
+
 /// spec: BW-411, BW-415
 #[tokio::test]
 async fn installing_twice_writes_once_and_sets_no_default() {

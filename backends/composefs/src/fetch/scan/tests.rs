@@ -99,7 +99,7 @@ fn headers_that_would_fill_the_memory_are_refused() {
 #[test]
 fn what_follows_the_end_of_the_archive_may_fill_a_record_and_no_more() {
     let end = [0; 1024];
-    scan(&[&[&end[..], &[1; 64 << 10]].concat()]).unwrap();
+    scan(&[&[end.to_vec(), vec![1; 64 << 10]].concat()]).unwrap();
     let mut scanner = Scanner::new();
     let zeros = vec![0; 64 << 10];
     let passed = (0..1000).take_while(|_| scanner.scan(&zeros).is_ok()).count();
@@ -155,7 +155,9 @@ proptest! {
         at_once in prop_oneof![1..30_usize, 500..3000_usize],
     ) {
         let mut tar = Tar::new(Vec::new());
-        entries.into_iter().for_each(|entry| append(&mut tar, entry));
+        for entry in entries {
+            append(&mut tar, entry);
+        }
         let bytes = tar.into_inner().unwrap();
         let mut passed = Vec::new();
         let mut stream = Scanned::new(bytes.as_slice()).take(u64::MAX);
