@@ -133,6 +133,13 @@ impl Matrix {
         self.cells.iter().filter_map(|cell| cell.cell().ok()).collect()
     }
 
+    /// Why a cell cannot exist; `None` if nothing in the file says that it cannot.
+    pub fn reason_against(&self, cell: &Cell) -> Option<&str> {
+        let named = [cell.bootloader.as_str(), cell.format.name(), cell.firmware.name()];
+        let is = |one: &&Impossible| [&one.bootloader, &one.format, &one.firmware] == named;
+        self.impossible.iter().find(is).map(|one| one.reason.as_str()).filter(|reason| !reason.is_empty())
+    }
+
     /// What does not hold yet on a cell.
     pub fn defects(&self, tier: Tier, cell: &Cell) -> Vec<KnownDefect> {
         let of_cell = |defect: &&KnownDefect| {
