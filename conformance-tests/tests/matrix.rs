@@ -104,12 +104,16 @@ fn every_field_of_the_capabilities_is_one_that_cases_can_name() {
     }
 }
 
+/// One cannot: an install that fails leaves a disk to be made anew, and the kernel of an image is known when the image is on it. The same lack
+/// is shown by an upgrade.
+///
 /// spec: BW-006
 #[test]
 fn every_case_of_a_lack_looks_whether_the_disk_is_as_before() {
     let takes_none = |case: &Case| !case.demands.contains(&Demand::Tier(Property::Fingerprints));
     let lacks = all_cases().into_iter().filter(|case| case.name.starts_with("unsupported::"));
-    assert_eq!(lacks.filter(takes_none).map(|case| case.name).collect::<Vec<_>>(), Vec::<&str>::new());
+    let names: Vec<_> = lacks.filter(takes_none).map(|case| case.name).collect();
+    assert_eq!(names, ["unsupported::arguments_for_a_sealed_uki"]);
 }
 
 #[test]

@@ -66,6 +66,13 @@ pub(super) const CASES: &[Case] = &[
         Blank,
         arguments_for_a_uki
     ),
+    case!(
+        "unsupported::an_upgrade_to_a_sealed_uki_that_arguments_do_not_reach",
+        ["BW-006", "BW-110", "BW-119"],
+        [Demand::LoaderWithout("addons"), Demand::BothFormats, Demand::Format(KernelFormat::Split), SAME],
+        Blank,
+        upgrade_with_arguments
+    ),
 ];
 
 /// One function per direct call.
@@ -131,12 +138,33 @@ async fn upgrade_to_unified(world: &mut dyn World) -> CaseResult {
     upgrade_is_refused(world, &image).await
 }
 
+const ARGUMENT: &str = "suite.admin=1";
+
+fn with_an_argument() -> InstallOptions {
+    InstallOptions { kargs: vec![ARGUMENT.to_owned()], ..InstallOptions::default() }
+}
+
+/// What the UKI of an image says is known when the image is on the new disk: an install that fails leaves a disk to be made anew, on which nothing
+/// boots.
 async fn arguments_for_a_uki(world: &mut dyn World) -> CaseResult {
     let image = next_image(world);
     world.publish(Channel::MAIN, &image).await?;
-    let options = InstallOptions { kargs: vec!["suite.admin=1".to_owned()], ..InstallOptions::default() };
-    let refusal = refused(world.install(&options).await)?;
+    let refusal = refused(world.install(&with_an_argument()).await)?;
     ensure!(refusal.kind == ErrorKind::Unsupported, "refused as {}: {}", refusal.kind, refusal.text);
+    if world.demand(&CALLS).is_ok() {
+        // A virtual machine tells only while it runs.
+        let entries = world.entries().await?;
+        ensure!(entries.is_empty(), "what was refused would boot: {entries:#?}");
+    }
+    Ok(())
+}
+
+/// Arguments that a kernel with a separate initramfs took at the install are kept, and so cannot be dropped for a UKI.
+async fn upgrade_with_arguments(world: &mut dyn World) -> CaseResult {
+    super::steps::install(world, &with_an_argument()).await?;
+    upgrade_to_unified(world).await?;
+    let cmdline = world.cmdline().await?;
+    ensure!(cmdline.split_whitespace().any(|word| word == ARGUMENT), "the argument is lost: {cmdline}");
     Ok(())
 }
 

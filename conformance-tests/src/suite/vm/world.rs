@@ -475,7 +475,10 @@ impl World for VmWorld {
     }
 
     async fn fingerprint(&mut self) -> Result<Fingerprint> {
-        Ok(fingerprint::take(self.guest()?)?)
+        match &mut self.guest {
+            Some(guest) => Ok(fingerprint::take(guest)?),
+            None => Ok(fingerprint::of_disk(&self.folder.path().join(DISK))?),
+        }
     }
 
     async fn damage(&mut self, what: Damage) -> Result<()> {
