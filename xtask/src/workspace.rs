@@ -51,6 +51,8 @@ pub struct Package {
     pub version: String,
     /// The SPDX expression in its manifest.
     pub license: Option<String>,
+    /// Its manifest, with its whole path.
+    pub manifest_path: PathBuf,
     /// Where it was downloaded from; `None` for a package of this workspace.
     pub source: Option<String>,
     /// Its features and what each turns on.

@@ -32,6 +32,7 @@ mod tests {
 
     fn package(licence: Option<&str>, source: Option<&str>) -> Package {
         Package {
+            manifest_path: std::path::PathBuf::new(),
             name: "x".to_owned(),
             version: "1.0.0".to_owned(),
             license: licence.map(str::to_owned),
@@ -41,7 +42,7 @@ mod tests {
     }
 
     fn policy() -> Policy {
-        toml::from_str("[licences]\nMIT = 'x'\n[plugin-names]\nwords = []").unwrap()
+        toml::from_str("[licences]\nMIT = 'x'\n[plugin-names.terms]").unwrap()
     }
 
     #[test]

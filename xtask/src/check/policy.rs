@@ -15,16 +15,17 @@ const FILE: &str = "xtask/policy.toml";
 pub struct Policy {
     /// SPDX identifiers (with their exception) that a dependency may be used under, and why.
     pub licences: BTreeMap<String, String>,
-    /// The names of plugins.
+    /// Where a plugin's name is none.
     pub plugin_names: PluginNames,
 }
 
-/// Which words core and cli may not contain.
-#[derive(Debug, Deserialize)]
+/// What core and cli may say although it is the name of a plugin.
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct PluginNames {
-    /// The words.
-    pub words: Vec<String>,
+    /// Names of plugins that are words of core as well, and what they mean there: such a word is the plugin's name only where it is a
+    /// whole string.
+    pub terms: BTreeMap<String, String>,
     /// Places where such a word means something else.
     #[serde(default)]
     pub exceptions: Vec<NameException>,
