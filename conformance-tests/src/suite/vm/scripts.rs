@@ -31,12 +31,12 @@ pub fn boot_files(guest: &mut Guest, device: &str) -> Result<()> {
     run(guest, BOOT_FILES, device).map(drop)
 }
 
-/// What programs of other projects say against what was written, a line each.
+/// What programs of other projects say against what was written, or do not say although this bootloader writes it for them, a line each.
 ///
 /// # Errors
 /// When the script does not succeed.
-pub fn complaints(guest: &mut Guest) -> Result<Vec<String>> {
-    Ok(run(guest, COMPLAINTS, "")?.lines().map(str::to_owned).collect())
+pub fn complaints(guest: &mut Guest, bootloader: &str) -> Result<Vec<String>> {
+    Ok(run(guest, COMPLAINTS, bootloader)?.lines().map(str::to_owned).collect())
 }
 
 /// Puts boot files and variables from a folder of the guest where they belong.
@@ -94,4 +94,114 @@ pub fn delete(guest: &mut Guest, file: &str) -> Result<()> {
         "unshare --mount sh -c 'mount -o remount,rw /sysroot && {{ chattr -i {file} 2>/dev/null || true; }} && rm {file}'; sync"
     ))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
+
+    use super::*;
+
+    const CONF: &str = "efi/loader/entries/bootwright-a+2-1.conf";
+    const UKI: &str = "efi/EFI/Linux/bootwright-a-01.efi";
+
+    /// A machine's files in a folder, with programs that say what they are told to.
+    struct Stage(tempfile::TempDir);
+
+    impl Stage {
+        /// Everybody is content here.
+        fn set() -> Self {
+            let stage = Self(tempfile::tempdir().unwrap());
+            for folder in ["run", "sys/firmware/efi", "sysroot/ostree/repo", "sysroot/ostree/deploy/aa.0"] {
+                fs::create_dir_all(stage.path(folder)).unwrap();
+            }
+            std::os::unix::fs::symlink("deploy/aa.0", stage.path("sysroot/ostree/boot.1")).unwrap();
+            stage.has("proc/cmdline", "rw ostree=/ostree/boot.1 quiet\n");
+            [CONF, UKI].iter().for_each(|file| stage.has(file, ""));
+            stage.says("systemd-analyze", "");
+            stage.says("bootctl", "[ $1 = list ] || { echo /efi; exit; }; echo 'id: bootwright-a.conf'; echo 'id: bootwright-a-01.efi'");
+            stage.says(
+                "efibootmgr",
+                "printf 'BootOrder: 0003,0001\\nBoot0001* Other\\nBoot0003* Bootwright 7: Debian\\tHD(1)\\n'",
+            );
+            stage.says("ostree", "printf '* os aa.0\\n    Version: 1\\n  os bb.0\\n'");
+            stage
+        }
+
+        fn path(&self, path: &str) -> std::path::PathBuf {
+            self.0.path().join(path)
+        }
+
+        fn has(&self, path: &str, text: &str) {
+            fs::create_dir_all(self.path(path).parent().unwrap_or(Path::new("/"))).unwrap();
+            fs::write(self.path(path), text).unwrap();
+        }
+
+        fn says(&self, program: &str, script: &str) {
+            let path = format!("bin/{program}");
+            self.has(&path, &format!("#!/bin/sh\n{script}\n"));
+            fs::set_permissions(self.path(&path), fs::Permissions::from_mode(0o755)).unwrap();
+        }
+
+        fn complaints(&self, bootloader: &str) -> String {
+            let search = format!("{}:/usr/bin:/bin", self.path("bin").display());
+            let mut shell = Command::new("sh");
+            shell
+                .args(["-c", COMPLAINTS, "complaints.sh", bootloader])
+                .arg(self.0.path())
+                .env("PATH", search);
+            String::from_utf8(shell.output().unwrap().stdout).unwrap()
+        }
+    }
+
+    #[test]
+    fn nobody_complains_where_everything_is_as_it_must_be() {
+        for bootloader in ["systemd-boot", "uki", "grub2"] {
+            assert_eq!(Stage::set().complaints(bootloader), "", "{bootloader}");
+        }
+    }
+
+    #[test]
+    fn a_program_that_fails_or_warns_is_a_complaint() {
+        let stage = Stage::set();
+        stage.says("systemd-analyze", "echo 'a unit is odd' >&2");
+        assert!(stage.complaints("grub2").contains("a unit is odd"));
+        stage.says("bootctl", "echo 'no ESP' >&2; exit 1");
+        assert!(stage.complaints("uki").contains("bootctl --print-boot-path ended with 1"));
+    }
+
+    #[test]
+    fn bootctl_has_to_list_what_the_bootloader_made() {
+        let stage = Stage::set();
+        stage.says("bootctl", "[ $1 = list ] || echo /efi");
+        assert_eq!(stage.complaints("systemd-boot"), "bootctl does not list bootwright-a.conf\n");
+        assert_eq!(stage.complaints("uki"), "bootctl does not list bootwright-a-01.efi\n");
+        assert_eq!(stage.complaints("grub2"), "");
+        fs::remove_file(stage.path(CONF)).unwrap();
+        assert!(stage.complaints("systemd-boot").contains("no file bootwright-*.conf"));
+    }
+
+    #[test]
+    fn an_option_of_ours_has_to_come_first_where_the_firmware_is_the_bootloader() {
+        let stage = Stage::set();
+        stage.says(
+            "efibootmgr",
+            "printf 'BootOrder: 0001,0003\\nBoot0001* Other\\nBoot0003* Bootwright 7: x\\n'",
+        );
+        assert!(stage.complaints("uki").contains("shows \"Other\" first in BootOrder"));
+        assert_eq!(stage.complaints("systemd-boot"), "");
+        stage.says("efibootmgr", "echo 'BootOrder: 0003'");
+        assert!(stage.complaints("systemd-boot").contains("does not list Boot0003"));
+        stage.says("efibootmgr", ":");
+        assert!(stage.complaints("uki").contains("(empty)"));
+    }
+
+    #[test]
+    fn ostree_has_to_mark_the_deployment_that_runs() {
+        let stage = Stage::set();
+        stage.says("ostree", "printf '  os aa.0\\n* os bb.0\\n'");
+        assert!(stage.complaints("grub2").contains("does not mark aa.0"));
+        fs::remove_dir_all(stage.path("sysroot/ostree/repo")).unwrap();
+        assert_eq!(stage.complaints("grub2"), "");
+    }
 }

@@ -451,7 +451,8 @@ impl World for VmWorld {
     }
 
     async fn complaints(&mut self) -> Result<Vec<String>> {
-        Ok(scripts::complaints(self.guest()?)?)
+        let bootloader = self.cell.bootloader.clone();
+        Ok(scripts::complaints(self.guest()?, &bootloader)?)
     }
 
     async fn add_foreign_entry(&mut self) -> Result<String> {

@@ -1,32 +1,74 @@
-# One line for each thing that a program of another project says against what Bootwright wrote on this machine.
+# One line for each thing that a program of another project says against what Bootwright wrote on this machine, or does not say although it must.
+# usage: complaints.sh LOADER [TOP]
+# TOP is before every path that is looked at: tests have the system's files in a folder.
 set -u
+loader=$1
+top=${2-}
+answer=$top/run/bootwright-suite-answer
+
 # Its whole output is a complaint if it ends with an error, else what it says on standard error.
 ask() {
-    warnings=$("$@" 2>&1 >/run/bootwright-suite-answer) && status=0 || status=$?
+    warnings=$("$@" 2>&1 >"$answer") && status=0 || status=$?
     if [ $status -ne 0 ]; then
-        echo "$* ended with $status: $(tr '\n' ' ' < /run/bootwright-suite-answer) $warnings"
+        echo "$* ended with $status: $(tr '\n' ' ' < "$answer") $warnings"
     elif [ -n "$warnings" ]; then
         echo "$*: $warnings"
     fi
 }
-knows() {
-    grep -q -F -e "$1" /run/bootwright-suite-answer || echo "$2 does not list $1"
-}
-ask systemd-analyze verify --man=no /usr/lib/systemd/system/bootwright-*.service
-if [ -d /sys/firmware/efi ]; then
-    esp=$(bootctl --print-esp-path)
-    if ls "$esp"/loader/entries/bootwright-*.conf >/dev/null 2>&1; then
-        ask bootctl list --no-pager
-        for entry in "$esp"/loader/entries/bootwright-*.conf; do
-            # Without the boot counter, as bootctl shows it.
-            knows "$(basename "$entry" | sed -E 's/\+[0-9]+(-[0-9]+)?\.conf$/.conf/')" bootctl
-        done
-    fi
-    ask efibootmgr -v
-    for number in $(efibootmgr | sed -n 's/^BootOrder: //p' | tr ',' ' '); do
-        knows "Boot$number" efibootmgr
+
+# What this loader makes, files bootwright-*.SUFFIX in a folder of the boot partition, must be there, and bootctl must list each of them.
+bootctl_lists() { # FOLDER SUFFIX
+    ask bootctl --print-boot-path
+    folder=$top$(cat "$answer")/$1
+    ask bootctl list --no-pager
+    found=none
+    for file in "$folder"/bootwright-*."$2"; do
+        [ -e "$file" ] || continue
+        found=some
+        # Without the boot counter, as bootctl shows it.
+        id=$(basename "$file" | sed -E "s/\+[0-9]+(-[0-9]+)?\.$2\$/.$2/")
+        grep -q -F -e "$id" "$answer" || echo "bootctl does not list $id"
     done
-fi
-if [ -d /sysroot/ostree/repo ]; then
+    [ $found = some ] || echo "$folder has no file bootwright-*.$2 for bootctl to list"
+}
+
+# Each option that BootOrder names must exist: efibootmgr has no line for one that does not.
+options_exist() {
+    order=$(sed -n 's/^BootOrder: //p' "$answer" | tr ',' ' ')
+    for number in $order; do
+        grep -q "^Boot$number[* ]" "$answer" || echo "efibootmgr does not list Boot$number, which is in BootOrder"
+    done
+}
+
+# Where the firmware is the bootloader, the option that it starts first must be one of ours, by its label.
+ours_is_first() {
+    first=${order%% *}
+    label=$(sed -n "s/^Boot$first[* ] //p" "$answer")
+    case $label in
+        "Bootwright "*) ;;
+        *) echo "efibootmgr shows \"$label\" first in BootOrder (${order:-empty}), which is no option of ours" ;;
+    esac
+}
+
+# The deployment that runs, as its root argument leads to it, must be the one that ostree marks as booted.
+ostree_knows_what_runs() {
+    link=$(tr ' ' '\n' < "$top/proc/cmdline" | sed -n 's/^ostree=//p' | head -n 1)
+    running=$(basename "$(readlink -f "$top/sysroot$link")")
     ask ostree admin status
+    grep -q -E "^\* [^ ]+ $running( |\$)" "$answer" ||
+        echo "ostree admin status does not mark $running (ostree=$link) as booted: $(tr '\n' ' ' < "$answer")"
+}
+
+ask systemd-analyze verify --man=no "$top"/usr/lib/systemd/system/bootwright-*.service
+if [ -d "$top/sys/firmware/efi" ]; then
+    case $loader in
+        systemd-boot) bootctl_lists loader/entries conf ;;
+        uki) bootctl_lists EFI/Linux efi ;;
+    esac
+    ask efibootmgr -v
+    options_exist
+    if [ "$loader" = uki ]; then ours_is_first; fi
+fi
+if [ -d "$top/sysroot/ostree/repo" ]; then
+    ostree_knows_what_runs
 fi
