@@ -39,6 +39,7 @@ pub fn execute(plan: &Plan, jobs: usize) -> Report {
             tell(unit, &case);
             report.add(unit, case);
         }
+        report.leave_out(plan);
         report.sort(plan);
         report
     })

@@ -21,11 +21,11 @@ pub use execute::execute;
 pub use matrix::{Ci, KnownDefect, Matrix, MatrixCell};
 pub use options::Options;
 pub(crate) use options::format as kernel_format;
-pub use plan::{Plan, Unit};
+pub use plan::{LIVES, Plan, Unit, tried_for_each_change};
 pub use report::{CaseReport, CellReport, Outcome, Report};
 pub use single::{prepare, prepare_for, run_case};
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Instant};
+use std::{path::Path, process::ExitCode, sync::Arc, time::Instant};
 
 use anyhow::{Context as _, Result};
 use clap::Parser as _;
@@ -93,7 +93,11 @@ pub fn run(options: &Options, factories: &Factories, matrix: Option<&Matrix>) ->
     Ok(report)
 }
 
-fn write(report: &Report, folder: &PathBuf) -> Result<()> {
+/// Writes `report.{json,html,xml}`.
+///
+/// # Errors
+/// When the folder cannot be made, or a file not be written.
+pub fn write(report: &Report, folder: &Path) -> Result<()> {
     let what = || format!("write the report to {}", folder.display());
     std::fs::create_dir_all(folder).with_context(what)?;
     std::fs::write(folder.join("report.json"), serde_json::to_vec_pretty(report)?).with_context(what)?;

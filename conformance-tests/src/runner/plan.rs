@@ -5,7 +5,9 @@ use std::{fmt, sync::Arc};
 use anyhow::{Result, ensure};
 
 use super::{Ci, Factories, KnownDefect, Matrix, Options};
-use crate::suite::{Case, Cell, Points, Reuse, Setting, Tier, WorldFactory, all_cases, fakes, loops};
+use crate::suite::{
+    Case, Cell, Demand, Firmware, Points, Reuse, Setting, Tier, WorldFactory, all_cases, fakes, loops,
+};
 
 /// Cases that run one after the other: on one machine, or a single one.
 #[derive(Debug, Clone)]
@@ -27,6 +29,9 @@ pub struct Unit {
 pub struct Plan {
     /// In a stable order.
     pub units: Vec<Unit>,
+    /// What nobody runs this time, one unit for each cell: cases that were asked for, and that the matrix does not pin for each change. They
+    /// are shown as ignored.
+    pub left_out: Vec<Unit>,
 }
 
 impl fmt::Display for Unit {
@@ -42,42 +47,59 @@ impl Plan {
     /// If that is nothing: a run without a case would be green without having shown anything.
     pub fn make(options: &Options, factories: &Factories, matrix: Option<&Matrix>) -> Result<Self> {
         let cases: Vec<_> = all_cases().into_iter().filter(|case| options.wants_case(case)).collect();
-        let mut units = Vec::new();
+        let mut plan = Self::default();
         for tier in options.tiers() {
             for factory in factories.iter().filter(|factory| factory.tier() == tier) {
                 for cell in cells(tier, options, matrix) {
-                    let cases = pinned(tier, &cell, &cases, options, matrix);
-                    let known = matrix.map(|matrix| matrix.defects(tier, &cell)).unwrap_or_default();
-                    let empty = Unit {
-                        factory: Arc::clone(factory),
-                        cell,
-                        cases: Vec::new(),
-                        known,
-                        points: options.points(tier),
-                    };
-                    units.extend(split(&empty, &cases));
+                    plan.add(Arc::clone(factory), cell, &cases, options, matrix);
                 }
             }
         }
         if let Some((i, n)) = options.shard {
-            let mut place = 0;
-            units.retain(|_| {
-                place += 1;
-                (place - 1) % n == i - 1
-            });
+            keep_part(&mut plan.units, i, n);
+            keep_part(&mut plan.left_out, i, n);
         }
         if options.ci {
             // The longest first: otherwise one of them runs alone at the end.
-            units.sort_by_key(|unit| !unit.cases.iter().any(|case| case.name == WHOLE_LIFE));
+            plan.units.sort_by_key(|unit| !unit.cases.iter().any(|case| case.name == WHOLE_LIFE));
         }
-        ensure!(units.iter().any(|unit| !unit.cases.is_empty()), "no case matches: nothing would be run");
-        Ok(Self { units })
+        let nothing = !plan.units.iter().any(|unit| !unit.cases.is_empty());
+        ensure!(!nothing || plan.left_out.is_empty(), "nothing would be run: what matches is {LEFT_OUT}");
+        ensure!(!nothing, "no case matches: nothing would be run");
+        Ok(plan)
     }
 
-    /// How many cases there are.
+    fn add(
+        &mut self,
+        factory: Arc<dyn WorldFactory>,
+        cell: Cell,
+        cases: &[Case],
+        options: &Options,
+        matrix: Option<&Matrix>,
+    ) {
+        let tier = factory.tier();
+        let (pinned, others) = pinned(tier, &cell, cases, options, matrix);
+        let known = matrix.map(|matrix| matrix.defects(tier, &cell)).unwrap_or_default();
+        let empty = Unit { factory, cell, cases: Vec::new(), known, points: options.points(tier) };
+        self.units.extend(split(&empty, &pinned));
+        if !others.is_empty() {
+            self.left_out.push(Unit { cases: others, ..empty });
+        }
+    }
+
+    /// How many cases there are to run.
     pub fn cases(&self) -> usize {
         self.units.iter().map(|unit| unit.cases.len()).sum()
     }
+}
+
+/// The i-th of n parts of about the same length, counted from 1.
+fn keep_part(units: &mut Vec<Unit>, i: usize, n: usize) {
+    let mut place = 0;
+    units.retain(|_| {
+        place += 1;
+        (place - 1) % n == i - 1
+    });
 }
 
 /// Cells of a tier: fakes have their own; the others those of the matrix, or else of the registry.
@@ -97,8 +119,34 @@ const SHORT_LIFE: &str = "rollback::previous_deployment_becomes_default";
 /// The whole lifecycle, in as few boots as show it.
 const WHOLE_LIFE: &str = "life::from_the_install_to_the_last_upgrade";
 
-/// The cases of a cell: all, unless the run is that of each change and the matrix pins one life.
-fn pinned(tier: Tier, cell: &Cell, cases: &[Case], options: &Options, matrix: Option<&Matrix>) -> Vec<Case> {
+/// The lives that the matrix pins, each with what it is called in a table.
+pub const LIVES: [(&str, &str); 2] = [(WHOLE_LIFE, "whole life"), (SHORT_LIFE, "upgrade and rollback")];
+
+/// Why a case of [`Plan::left_out`] is not run, and how it would be.
+pub(super) const LEFT_OUT: &str =
+    "left out by --ci, which boots what the matrix pins: --tier vm without --ci runs every case";
+
+/// Whether a run for each change (`--ci`, in all tiers) tries this case on some cell: on fakes or on loop disks, or in virtual machines as one of
+/// the lives that the matrix pins.
+pub fn tried_for_each_change(case: &Case) -> bool {
+    let offers = |tier: Tier, demand: &Demand| match demand {
+        Demand::Tier(property) => tier.properties().contains(property),
+        Demand::Firmware(firmware) => *firmware == Firmware::Uefi,
+        // Some pair has each capability, and some lacks it.
+        _ => true,
+    };
+    let tries = |tier| case.demands.iter().all(|demand| offers(tier, demand));
+    LIVES.iter().any(|(life, _)| *life == case.name) || tries(Tier::Fakes) || tries(Tier::Loop)
+}
+
+/// The cases of a cell, and those that are left out: none, unless the run is that of each change and the matrix pins one life.
+fn pinned(
+    tier: Tier,
+    cell: &Cell,
+    cases: &[Case],
+    options: &Options,
+    matrix: Option<&Matrix>,
+) -> (Vec<Case>, Vec<Case>) {
     let length = matrix.filter(|_| options.ci && tier == Tier::Vm).and_then(|matrix| matrix.ci(cell));
     let wanted = |case: &&Case| match length {
         Some(Ci::OnDemand) => false,
@@ -106,7 +154,7 @@ fn pinned(tier: Tier, cell: &Cell, cases: &[Case], options: &Options, matrix: Op
         Some(Ci::Full) => case.name == WHOLE_LIFE,
         None => true,
     };
-    cases.iter().filter(wanted).copied().collect()
+    cases.iter().partition(wanted)
 }
 
 /// So many cases take turns on one machine that is restored between them: few, so that several threads have work to the end.
@@ -149,6 +197,40 @@ mod tests {
         assert_eq!(part("1/3") + part("2/3") + part("3/3"), whole);
     }
 
+    /// With the matrix of this project.
+    fn pinned_plan(arguments: &[&str]) -> Result<Plan> {
+        let options =
+            Options::try_parse_from([&["suite", "--tier", "vm", "--ci"], arguments].concat()).unwrap();
+        Plan::make(&options, &built_in(), Some(&Matrix::of_this_project().unwrap()))
+    }
+
+    #[test]
+    fn what_the_matrix_does_not_pin_is_left_out_and_does_not_vanish() {
+        let plan = pinned_plan(&[]).unwrap();
+        let units = || plan.units.iter().chain(&plan.left_out);
+        for cell in Matrix::of_this_project().unwrap().all() {
+            let of_cell = units().filter(|unit| unit.cell == cell).flat_map(|unit| &unit.cases);
+            let mut names: Vec<_> = of_cell.map(|case| case.name).collect();
+            names.sort_unstable();
+            let mut all: Vec<_> = all_cases().iter().map(|case| case.name).collect();
+            all.sort_unstable();
+            assert_eq!(names, all, "{cell}");
+        }
+    }
+
+    #[test]
+    fn each_case_that_is_left_out_is_shown_by_one_shard() {
+        let shown = |plan: Plan| plan.left_out.iter().map(|unit| unit.cases.len()).sum::<usize>();
+        let part = |shard| shown(pinned_plan(&["--shard", shard]).unwrap());
+        assert_eq!(part("1/2") + part("2/2"), shown(pinned_plan(&[]).unwrap()));
+    }
+
+    #[test]
+    fn a_run_in_which_everything_is_left_out_says_how_to_run_it() {
+        let refused = pinned_plan(&["--case", "trial::"]).unwrap_err().to_string();
+        assert!(refused.contains("without --ci"), "{refused}");
+    }
+
     #[test]
     fn the_lives_that_the_matrix_pins_are_cases_that_exist() {
         for life in [SHORT_LIFE, WHOLE_LIFE] {
@@ -158,9 +240,7 @@ mod tests {
 
     #[test]
     fn the_longest_lives_of_a_change_begin_first() {
-        let options = Options::try_parse_from(["suite", "--tier", "vm", "--ci"]).unwrap();
-        let matrix = Matrix::of_this_project().unwrap();
-        let plan = Plan::make(&options, &built_in(), Some(&matrix)).unwrap();
+        let plan = pinned_plan(&[]).unwrap();
         let names: Vec<_> = plan.units.iter().map(|unit| unit.cases[0].name).collect();
         let whole = names.iter().take_while(|name| **name == WHOLE_LIFE).count();
         assert!(whole > 0 && names[whole..].iter().all(|name| *name == SHORT_LIFE), "{names:?}");

@@ -1,5 +1,6 @@
 //! One combination under test, and where it runs.
 
+use super::{Property, fakes, loops, vm};
 use crate::{system::KernelFormat, vm::VmBuilder};
 
 /// What starts the bootloader.
@@ -43,6 +44,15 @@ pub enum Tier {
 impl Tier {
     /// Every tier, the cheapest first.
     pub const ALL: [Self; 3] = [Self::Fakes, Self::Loop, Self::Vm];
+
+    /// What its worlds can do beyond the ordinary.
+    pub const fn properties(self) -> &'static [Property] {
+        match self {
+            Self::Fakes => fakes::PROPERTIES,
+            Self::Loop => loops::PROPERTIES,
+            Self::Vm => vm::PROPERTIES,
+        }
+    }
 
     /// The word on command lines and in reports.
     pub const fn name(self) -> &'static str {

@@ -37,6 +37,7 @@ impl Report {
         );
         self.cells_table(&mut text);
         self.failures(&mut text);
+        self.ignored_list(&mut text);
         self.cases_table(&mut text);
         text.push_str("</html>\n");
         text
@@ -72,6 +73,14 @@ impl Report {
                     write!(text, "<h3>{} {title}: {name}</h3><pre>{}</pre>", cell.tier, escaped(&case.text));
             }
         }
+    }
+
+    fn ignored_list(&self, text: &mut String) {
+        text.push_str("<h2>Ignored</h2><ul>");
+        for (reason, times) in self.reasons() {
+            let _ = write!(text, "<li>{times} times: {}", escaped(reason));
+        }
+        text.push_str("</ul>");
     }
 
     fn cases_table(&self, text: &mut String) {

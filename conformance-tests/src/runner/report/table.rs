@@ -1,6 +1,6 @@
 //! For a terminal: one line for each cell, and what is missing.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::fmt::Write as _;
 
 use super::{Outcome, Report};
 
@@ -27,13 +27,7 @@ impl Report {
     }
 
     fn ignored(&self, text: &mut String) {
-        let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
-        for case in self.cells.iter().flat_map(|cell| &cell.cases) {
-            if case.outcome == Outcome::Ignored {
-                *reasons.entry(&case.text).or_default() += 1;
-            }
-        }
-        for (reason, times) in reasons {
+        for (reason, times) in self.reasons() {
             let _ = writeln!(text, "ignored {times} times, {reason}");
         }
     }

@@ -6,3 +6,4 @@ mod world;
 
 pub use factory::{FakeFactory, cells};
 pub use world::FakeWorld;
+pub(super) use world::PROPERTIES;

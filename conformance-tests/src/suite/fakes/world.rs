@@ -30,7 +30,7 @@ const KERNEL_FAILS: &str = "fails";
 /// Marks an image whose boots are never confirmed.
 const NEVER_COMES_UP: &str = "usr/lib/never-comes-up";
 
-const PROPERTIES: &[Property] = &[
+pub(in crate::suite) const PROPERTIES: &[Property] = &[
     Property::CrashPoints,
     Property::PluginCalls,
     Property::Damage,

@@ -12,3 +12,4 @@ mod world;
 
 pub use factory::{LoopFactory, cells};
 pub use world::LoopWorld;
+pub(super) use world::PROPERTIES;

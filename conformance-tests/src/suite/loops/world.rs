@@ -45,7 +45,7 @@ const ESP_GUID: [u8; 16] = *b"suite-esp-0123__";
 /// Takes room on a file system.
 const FILLER: &str = "filler";
 
-const PROPERTIES: &[Property] = &[
+pub(in crate::suite) const PROPERTIES: &[Property] = &[
     Property::CrashPoints,
     Property::PluginCalls,
     Property::Damage,

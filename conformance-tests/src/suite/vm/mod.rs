@@ -15,3 +15,4 @@ mod status;
 mod world;
 
 pub use factory::VmFactory;
+pub(super) use world::PROPERTIES;

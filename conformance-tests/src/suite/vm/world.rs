@@ -47,7 +47,7 @@ const IMAGES: &str = "/var/lib/images";
 /// Deadline until all tries of a new deployment failed, and the last good one is up.
 const TRIALS: Duration = Duration::from_secs(1200);
 /// What this tier can do beyond the ordinary.
-const PROPERTIES: &[Property] = &[
+pub(in crate::suite) const PROPERTIES: &[Property] = &[
     Property::BootMenus,
     Property::Damage,
     Property::DamagedLayers,
