@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use anyhow::{Context as _, Result};
-use bootwright_conformance::runner::{CellReport, Outcome, Report};
+use bootwright_conformance::runner::{CellReport, LIVES, Outcome, Report};
 
 const BEGIN: &str =
     "<!-- matrix: written by `cargo xtask matrix` from the last run of the conformance suite -->";
@@ -45,14 +45,31 @@ fn table(report: &Report) -> String {
     text
 }
 
-/// Each tier with its numbers: cases that hold, of those that were tried.
+/// Each tier with what holds there.
 fn summary(cells: &[&CellReport]) -> String {
-    let one = |cell: &&CellReport| {
-        let (passed, failed) = (cell.count(Outcome::Passed), cell.count(Outcome::Failed));
-        (passed + failed > 0).then(|| format!("{passed}/{} ({})", passed + failed, cell.tier))
+    cells.iter().map(|cell| in_tier(cell)).collect::<Vec<_>>().join("; ")
+}
+
+/// Cases that hold, of those that were tried, or which life that was; then what was ignored.
+fn in_tier(cell: &CellReport) -> String {
+    let (passed, failed) = (cell.count(Outcome::Passed), cell.count(Outcome::Failed));
+    let ignored = cell.count(Outcome::Ignored);
+    let tried = match (life(cell), passed + failed) {
+        (Some(life), _) if failed == 0 => Some(life.to_owned()),
+        (Some(life), _) => Some(format!("{life} failed")),
+        (None, 0) => None,
+        (None, all) => Some(format!("{passed}/{all}")),
     };
-    let shown: Vec<_> = cells.iter().filter_map(one).collect();
-    if shown.is_empty() { "–".to_owned() } else { shown.join(", ") }
+    let ignored = (ignored > 0).then(|| format!("{ignored} ignored"));
+    let shown: Vec<_> = tried.into_iter().chain(ignored).collect();
+    format!("{} ({})", shown.join(", "), cell.tier)
+}
+
+/// What a run for each change boots, if that is all that was tried here.
+fn life(cell: &CellReport) -> Option<&'static str> {
+    let mut tried = cell.cases.iter().filter(|case| case.outcome != Outcome::Ignored);
+    let (only, more) = (tried.next()?, tried.next());
+    LIVES.iter().find(|(name, _)| *name == only.name && more.is_none()).map(|(_, shown)| *shown)
 }
 
 #[cfg(test)]
@@ -62,9 +79,31 @@ mod tests {
     fn report() -> Report {
         serde_json::from_str(
             r#"{"seconds":1,"cells":[{"tier":"loop","backend":"a","bootloader":"b","format":"split","firmware":"uefi","cases":[
-            {"name":"x::y","spec":[],"outcome":"passed","seconds":1,"text":""}]}]}"#,
+            {"name":"x::y","spec":[],"outcome":"passed","seconds":1,"text":""},
+            {"name":"x::z","spec":[],"outcome":"failed","seconds":1,"text":"no"},
+            {"name":"x::a","spec":[],"outcome":"ignored","seconds":0,"text":"missing: y"}]}]}"#,
         )
         .unwrap()
+    }
+
+    /// In a virtual machine, with one case that ran beside the ignored one.
+    fn machine(name: &str, outcome: Outcome) -> CellReport {
+        let mut cell = report().cells.swap_remove(0);
+        cell.tier = "vm".to_owned();
+        cell.cases.remove(1);
+        cell.cases[0].name = name.to_owned();
+        cell.cases[0].outcome = outcome;
+        cell
+    }
+
+    #[test]
+    fn a_life_in_a_virtual_machine_is_called_by_its_name() {
+        let [(whole, _), (short, _)] = LIVES;
+        assert_eq!(in_tier(&machine(whole, Outcome::Passed)), "whole life, 1 ignored (vm)");
+        assert_eq!(in_tier(&machine(short, Outcome::Passed)), "upgrade and rollback, 1 ignored (vm)");
+        assert_eq!(in_tier(&machine(whole, Outcome::Failed)), "whole life failed, 1 ignored (vm)");
+        assert_eq!(in_tier(&machine("x::y", Outcome::Passed)), "1/1, 1 ignored (vm)");
+        assert_eq!(in_tier(&machine("x::y", Outcome::Ignored)), "2 ignored (vm)");
     }
 
     #[test]
@@ -72,7 +111,7 @@ mod tests {
         let text = format!("# Top\n{BEGIN}\nold\n{END}\nbottom\n");
         let new = with_matrix(&text, &report()).unwrap();
         assert!(new.starts_with("# Top\n") && new.ends_with("\nbottom\n") && !new.contains("old"));
-        assert!(new.contains("| a + b | 1/1 (loop) |"), "{new}");
+        assert!(new.contains("| a + b | 1/2, 1 ignored (loop) |"), "{new}");
         assert_eq!(with_matrix(&new, &report()).unwrap(), new);
         assert!(with_matrix("no marks", &report()).is_err());
     }
