@@ -3,8 +3,15 @@
 //! A requirement is a paragraph of `docs/spec.md` that begins with its number, as in `- **BW-101** The engine MUST …`.
 //! A test cites it in its doc comment, on a line of its own: `/// spec: BW-101, BW-102`. A case of the conformance suite lists it in
 //! its description: `["BW-101", "BW-102"]`.
+//!
+//! What no test of `cargo xtask test` tries, but a case that somebody has to ask for, says so: `(on demand: `cargo xtask conformance … --case X`)`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+
+use bootwright_conformance::{
+    runner::tried_for_each_change,
+    suite::{Case, all_cases},
+};
 
 use super::Input;
 use crate::workspace::SourceFile;
@@ -13,8 +20,10 @@ const SPECIFICATION: &str = "docs/spec.md";
 const PREFIX: &str = "BW-";
 /// How far below a citation its function may begin.
 const NEAR: usize = 15;
-/// Where the cases of the conformance suite are.
-const CASES: &str = "conformance-tests/src/suite/cases/";
+/// Begins the mark of a requirement that is tried on demand; the command follows, between backticks.
+const MARK: &str = "(on demand: `";
+/// What a test says that is ignored only until `cargo xtask test` runs it.
+const RUN_LATER: &str = "`cargo xtask test`";
 
 /// Requirements without a test, citations without a requirement, and citations that are not on a test.
 pub fn check(input: &Input) -> Vec<String> {
@@ -24,13 +33,13 @@ pub fn check(input: &Input) -> Vec<String> {
         problems.push(format!("{SPECIFICATION}: there is no requirement in it"));
     }
     let rust = input.sources.iter().filter(|file| file.is("rs"));
-    let citations: Vec<_> = rust.flat_map(|file| citations(file).into_iter().chain(in_cases(file))).collect();
-    let cited: BTreeSet<_> = citations.iter().map(|citation| citation.number.as_str()).collect();
-    for number in requirements.keys().filter(|number| !cited.contains(number.as_str())) {
-        problems.push(format!("{SPECIFICATION}: no test cites {number}"));
+    let citations: Vec<_> = rust.flat_map(citations).chain(in_cases(&all_cases())).collect();
+    for (number, text) in &requirements {
+        let cited: Vec<_> = citations.iter().filter(|citation| citation.number == *number).collect();
+        problems.extend(demand_problem(number, text, &cited));
     }
     for citation in &citations {
-        let Citation { place, number, on_test } = citation;
+        let Citation { place, number, on_test, .. } = citation;
         if !requirements.contains_key(number) {
             problems.push(format!("{place}: {SPECIFICATION} has no {number}"));
         }
@@ -39,6 +48,32 @@ pub fn check(input: &Input) -> Vec<String> {
         }
     }
     problems
+}
+
+/// Whether a requirement is cited, and marked exactly if nothing tries it without being asked.
+fn demand_problem(number: &str, text: &str, citations: &[&Citation]) -> Option<String> {
+    let mark = text.split_once(MARK).map(|(_, rest)| rest.split('`').next().unwrap_or_default());
+    let asked = mark.and_then(|command| command.split_once("--case ")).map(|(_, case)| case.trim());
+    let is_asked = |citation: &&Citation| asked.is_some_and(|case| citation.place.contains(case));
+    let shown = if citations.is_empty() {
+        format!("no test cites {number}")
+    } else if citations.iter().all(|citation| citation.on_demand) {
+        let place = &citations.first()?.place;
+        match mark {
+            None => format!(
+                "{number} is tried on demand only: write {MARK}cargo xtask conformance --tier vm --case {place}`)"
+            ),
+            Some(command) if !citations.iter().any(|citation| is_asked(&citation)) => {
+                format!("{number}: `{command}` runs none of the cases that cite it, such as {place}")
+            }
+            Some(_) => return None,
+        }
+    } else if mark.is_some() {
+        format!("{number} is marked as tried on demand, but `cargo xtask test` tries it")
+    } else {
+        return None;
+    };
+    Some(format!("{SPECIFICATION}: {shown}"))
 }
 
 /// The text of each requirement by its number, and what is wrong with them.
@@ -77,9 +112,12 @@ fn is_number(text: &str) -> bool {
 /// One number in one doc comment.
 #[derive(Debug, PartialEq, Eq)]
 struct Citation {
+    /// The line, or the name of the case.
     place: String,
     number: String,
     on_test: bool,
+    /// Whether `cargo xtask test` leaves it out.
+    on_demand: bool,
 }
 
 fn citations(file: &SourceFile) -> Vec<Citation> {
@@ -87,40 +125,39 @@ fn citations(file: &SourceFile) -> Vec<Citation> {
     let mut found = Vec::new();
     for (index, line) in lines.iter().enumerate() {
         let Some(numbers) = line.strip_prefix("/// spec: ") else { continue };
-        let on_test = is_on_test(&lines, index);
+        let attributes = attributes(&lines, index);
+        let on_test = attributes.iter().any(|line| line.contains("test]") || line.contains("test("));
+        let on_demand = attributes.iter().any(|line| line.contains("ignore") && !line.contains(RUN_LATER));
         let place = format!("{}:{}", file.path, index + 1);
-        let one = |number: &str| Citation { place: place.clone(), number: number.trim().to_owned(), on_test };
+        let one = |number: &str| {
+            let (place, number) = (place.clone(), number.trim().to_owned());
+            Citation { place, number, on_test, on_demand }
+        };
         found.extend(numbers.trim_end_matches('.').split(',').map(one));
     }
     found
 }
 
-/// Numbers in the descriptions of conformance cases: strings of their own.
-fn in_cases(file: &SourceFile) -> Vec<Citation> {
-    if !file.path.starts_with(CASES) {
-        return Vec::new();
-    }
-    let mut found = Vec::new();
-    for (index, line) in file.text.lines().enumerate() {
-        let place = format!("{}:{}", file.path, index + 1);
-        let quoted = line.split('"').filter(|text| is_number(text));
-        found.extend(quoted.map(|number| Citation {
-            place: place.clone(),
-            number: number.to_owned(),
-            on_test: true,
-        }));
-    }
-    found
+/// Numbers in the descriptions of conformance cases.
+fn in_cases(cases: &[Case]) -> Vec<Citation> {
+    let cites = |case: &Case, number: &str| Citation {
+        place: case.name.to_owned(),
+        number: number.to_owned(),
+        on_test: true,
+        on_demand: !tried_for_each_change(case),
+    };
+    cases
+        .iter()
+        .flat_map(|case| case.spec.iter().map(|number| cites(case, number)).collect::<Vec<_>>())
+        .collect()
 }
 
-/// Whether an attribute between here and the function, or above the doc comment, makes it a test.
-fn is_on_test(lines: &[&str], index: usize) -> bool {
+/// Those between here and the function, and above the doc comment.
+fn attributes<'a>(lines: &[&'a str], index: usize) -> Vec<&'a str> {
     let above =
         lines.iter().take(index).rev().take_while(|line| line.starts_with("///") || line.starts_with("#["));
     let below = lines.iter().skip(index).take(NEAR).take_while(|line| !line.contains("fn "));
-    above
-        .chain(below)
-        .any(|line| line.starts_with("#[") && (line.contains("test]") || line.contains("test(")))
+    above.chain(below).copied().filter(|line| line.starts_with("#[")).collect()
 }
 
 #[cfg(test)]
@@ -129,6 +166,12 @@ mod tests {
 
     fn file(text: &str) -> SourceFile {
         SourceFile { path: "a.rs".to_owned(), text: text.to_owned() }
+    }
+
+    #[test]
+    fn the_specification_of_this_repository_holds() {
+        let found = check(&Input::read(&crate::workspace::Workspace::find()).unwrap());
+        assert!(found.is_empty(), "{}", found.join("\n"));
     }
 
     #[test]
@@ -161,11 +204,38 @@ mod tests {
 
     #[test]
     fn a_conformance_case_lists_its_numbers() {
-        let text = "case!(\"boot::x\", [\"BW-001\", \"BW-002\"], [], Running, x)".to_owned();
-        let case = SourceFile { path: format!("{CASES}boot.rs"), text: text.clone() };
-        let numbers: Vec<_> = in_cases(&case).into_iter().map(|citation| citation.number).collect();
-        assert_eq!(numbers, ["BW-001", "BW-002"]);
-        assert!(in_cases(&file(&text)).is_empty());
+        let found = in_cases(&all_cases());
+        let of = |name: &str| found.iter().filter(|c| c.place == name).collect::<Vec<_>>();
+        let life = of("life::from_the_install_to_the_last_upgrade");
+        assert!(life.iter().any(|c| c.number == "BW-101") && life.iter().all(|c| c.on_test && !c.on_demand));
+        assert!(found.iter().any(|citation| citation.on_demand), "some need a machine that nobody pins");
+    }
+
+    #[test]
+    fn a_test_that_is_ignored_for_good_is_tried_on_demand() {
+        let text = |reason: &str| {
+            ["//", "/ spec: BW-001\n#[test]\n#[ignore = \"", reason, "\"]\nfn a() {}"].concat()
+        };
+        let on_demand = |reason: &str| citations(&file(&text(reason))).iter().all(|c| c.on_demand);
+        assert!(on_demand("takes an hour") && !on_demand("slow; `cargo xtask test` runs it"));
+    }
+
+    fn cited(on_demand: bool) -> Citation {
+        let (place, number) = ("kernel::panics".to_owned(), "BW-001".to_owned());
+        Citation { place, number, on_test: true, on_demand }
+    }
+
+    #[test]
+    fn what_is_tried_on_demand_only_is_marked_with_its_command_and_nothing_else_is() {
+        let problem = |text: &str, citations: &[&Citation]| demand_problem("BW-001", text, citations);
+        let marked = "It MUST (on demand: `cargo xtask conformance --tier vm --case kernel::panics`).";
+        let (asked, always) = (&cited(true), &cited(false));
+        assert_eq!(problem(marked, &[asked]), None);
+        assert_eq!(problem("It MUST.", &[asked, always]), None);
+        assert!(problem("It MUST.", &[asked]).unwrap().contains("on demand: `cargo xtask"));
+        assert!(problem(marked, &[asked, always]).unwrap().contains("but `cargo xtask test` tries it"));
+        assert!(problem(&marked.replace("panics", "other"), &[asked]).unwrap().contains("runs none"));
+        assert!(problem("It MUST.", &[]).unwrap().contains("no test"));
     }
 
     #[test]
