@@ -42,6 +42,8 @@ enum Command {
     Conformance(conformance::Arguments),
     /// Records what machines write, cuts the power at each moment of it, and checks and boots what is left
     PowerCuts(power_cuts::Arguments),
+    /// Puts the reports of shards together: one table, one exit status
+    MergeReports(conformance::merge::Arguments),
     /// Writes the matrix of the last run of the conformance suite into the README
     Matrix,
     /// Feeds every parser of outside bytes with inputs that reach new code, and fails on a crash
@@ -68,6 +70,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Check => Ok(suite::check(&Workspace::find())),
         Command::Conformance(arguments) => conformance::run(&Workspace::find(), &arguments),
         Command::PowerCuts(arguments) => power_cuts::run(&arguments),
+        Command::MergeReports(arguments) => conformance::merge::run(&arguments),
         Command::Matrix => conformance::matrix(&Workspace::find()).map(|()| ExitCode::SUCCESS),
         Command::Fuzz(arguments) => fuzz::command(&arguments),
         Command::Demo(arguments) => demo::run(&arguments).map(|()| ExitCode::SUCCESS),

@@ -1,13 +1,14 @@
-//! `cargo xtask conformance` and `cargo xtask matrix`.
+//! `cargo xtask conformance`, `cargo xtask merge-reports` and `cargo xtask matrix`.
 //!
 //! The suite is a program of its own: it links every plugin, and so needs system libraries that this one must do without.
 
+pub mod merge;
 mod readme;
 
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result};
-use bootwright_conformance::host;
+use bootwright_conformance::{host, packages};
 use clap::Args;
 
 use crate::workspace::Workspace;
@@ -34,8 +35,12 @@ pub fn command(workspace: &Workspace, arguments: &[&str]) -> Command {
     workspace.cargo(&[&run[..], &program[..], arguments].concat())
 }
 
-/// Runs the suite; its exit status is ours.
+/// Runs the suite, which is not built, and boots nothing, without some packages; its exit status is ours.
 pub fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCode> {
+    if let Err(error) = packages::ensure_installed(&|line| println!("{line}")) {
+        // What is asked for may need none of them; cases that do are ignored for it.
+        println!("note: {error:#}");
+    }
     let arguments: Vec<_> = arguments.runner.iter().map(String::as_str).collect();
     let status = command(workspace, &arguments).status().context("start the suite")?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
