@@ -1,6 +1,7 @@
 //! Workflows of continuous integration have the shape that their readers expect, and run commands that exist.
 //!
-//! Nobody notices a broken workflow before it is needed; what can be seen without running it is seen here.
+//! Nobody notices a broken workflow before it is needed; what can be seen without running it is seen here. Nor does anybody notice one that
+//! is green because it boots nothing: who runs the suite has to run it in virtual machines, and something has to run every test.
 
 use std::collections::BTreeSet;
 
@@ -34,7 +35,20 @@ fn in_sources(sources: &[SourceFile]) -> Vec<String> {
         let problems = problems(&file.text, &commands);
         problems.into_iter().map(|problem| format!("{}: {problem}", file.path)).collect::<Vec<_>>()
     };
-    workflows.iter().flat_map(in_file).collect()
+    let mut problems: Vec<_> = workflows.iter().flat_map(in_file).collect();
+    let ours = workflows.iter().filter(|file| file.path.starts_with(FOLDERS[0]));
+    let parsed: Vec<Value> = ours.filter_map(|file| serde_norway::from_str(&file.text).ok()).collect();
+    if !parsed.iter().flat_map(scripts).flat_map(calls).any(|call| is_whole_test(&call)) {
+        problems.push(format!("{}: no job runs `cargo xtask test` without --fast", FOLDERS[0]));
+    }
+    problems
+}
+
+/// What all jobs of a workflow run.
+fn scripts(workflow: &Value) -> Vec<&str> {
+    let jobs = workflow.get("jobs").and_then(Value::as_object).into_iter().flat_map(Map::values);
+    let steps = jobs.filter_map(|job| job.get("steps")?.as_array()).flatten();
+    steps.filter_map(|step| step.get("run")?.as_str()).collect()
 }
 
 fn problems(text: &str, commands: &clap::Command) -> Vec<String> {
@@ -81,7 +95,37 @@ fn job_problems(job: &Value, jobs: &Map<String, Value>, commands: &clap::Command
         let of_step = step_problems(step, commands);
         problems.extend(of_step.into_iter().map(|problem| format!("step {}: {problem}", index + 1)));
     }
+    problems.extend(machine_problems(steps));
     problems
+}
+
+/// A suite that boots nothing, and machines that are made ready for nothing.
+fn machine_problems(steps: &[Value]) -> Vec<String> {
+    let scripts: Vec<_> = steps.iter().filter_map(|step| step.get("run")?.as_str()).collect();
+    let calls: Vec<_> = scripts.iter().flat_map(|script| calls(script)).collect();
+    let mut problems = Vec::new();
+    let is_suite = |call: &Vec<String>| call.first().is_some_and(|name| name == "conformance");
+    if calls.iter().any(|call| is_suite(call) && !boots(call)) {
+        problems.push("runs the suite without `--tier vm`: it boots nothing unless it is told to".to_owned());
+    }
+    if scripts.iter().any(|script| script.contains("/dev/kvm")) && !calls.iter().any(|call| boots(call)) {
+        problems.push("prepares /dev/kvm, and boots nothing".to_owned());
+    }
+    problems
+}
+
+/// Whether a call of ours boots virtual machines.
+fn boots(call: &[String]) -> bool {
+    let of_machines = call.windows(2).any(|pair| pair == ["--tier", "vm"]);
+    match call.first().map(String::as_str) {
+        Some("conformance") => of_machines || call.iter().any(|word| word == "--tier=vm"),
+        Some("demo" | "power-cuts") => true,
+        _ => is_whole_test(call),
+    }
+}
+
+fn is_whole_test(call: &[String]) -> bool {
+    call.first().is_some_and(|name| name == "test") && !call.iter().any(|word| word == "--fast")
 }
 
 /// One text, or a list of them.
@@ -104,24 +148,25 @@ fn step_problems(step: &Value, commands: &clap::Command) -> Vec<String> {
 
 /// Commands and options of ours that do not exist.
 fn script_problems(script: &str, commands: &clap::Command) -> Vec<String> {
-    let script = without_expressions(&script.replace("\\\n", " "));
-    let mut problems = Vec::new();
-    for line in script.lines() {
-        let words: Vec<_> = line.split_whitespace().collect();
-        let calls = words.windows(2).enumerate().filter(|(_, pair)| *pair == ["cargo", "xtask"]);
-        for (at, _) in calls {
-            let arguments = words.get(at + 2..).unwrap_or_default();
-            let end = arguments.iter().position(|word| SEPARATORS.contains(word));
-            problems.extend(call_problems(
-                arguments.get(..end.unwrap_or(arguments.len())).unwrap_or_default(),
-                commands,
-            ));
-        }
-    }
-    problems
+    calls(script).iter().flat_map(|call| call_problems(call, commands)).collect()
 }
 
-fn call_problems(arguments: &[&str], commands: &clap::Command) -> Vec<String> {
+/// The words after each `cargo xtask`, up to the end of the command.
+fn calls(script: &str) -> Vec<Vec<String>> {
+    let script = without_expressions(&script.replace("\\\n", " "));
+    let mut found = Vec::new();
+    for line in script.lines() {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let starts = words.windows(2).enumerate().filter(|(_, pair)| *pair == ["cargo", "xtask"]);
+        for (at, _) in starts {
+            let rest = words.iter().skip(at + 2).take_while(|word| !SEPARATORS.contains(word));
+            found.push(rest.map(|word| (*word).to_owned()).collect());
+        }
+    }
+    found
+}
+
+fn call_problems(arguments: &[String], commands: &clap::Command) -> Vec<String> {
     let Some((name, rest)) = arguments.split_first() else {
         return vec!["`cargo xtask` without a command".to_owned()];
     };
@@ -191,6 +236,31 @@ mod tests {
         }
         assert_eq!(problems("jobs: {}", &crate::Arguments::command()).len(), 3);
         assert!(problems("a: [", &crate::Arguments::command())[0].contains("not YAML"));
+    }
+
+    #[test]
+    fn a_job_that_runs_the_suite_or_prepares_machines_has_to_boot_some() {
+        let run = |script: &str| of_job(&format!("    runs-on: x\n    steps:\n      - run: {script}\n"));
+        assert!(run("cargo xtask conformance --shard 1/4")[0].contains("without `--tier vm`"));
+        assert!(run("cargo xtask conformance --tier loop --case vm")[0].contains("without `--tier vm`"));
+        assert!(run("cargo xtask conformance --tier fakes --tier vm --ci").is_empty());
+        assert!(run("test -w /dev/kvm && cargo xtask test --fast")[0].contains("boots nothing"));
+        assert!(run("test -w /dev/kvm && cargo xtask test").is_empty());
+    }
+
+    #[test]
+    fn some_job_of_ours_has_to_run_every_test() {
+        let workflow = |path: &str, script: &str| SourceFile {
+            path: path.to_owned(),
+            text: format!(
+                "name: x\non: push\njobs:\n  a:\n    runs-on: x\n    steps:\n      - run: {script}\n"
+            ),
+        };
+        let ours = ".github/workflows/a.yml";
+        assert_eq!(in_sources(&[workflow(ours, "cargo xtask test")]), Vec::<String>::new());
+        assert!(in_sources(&[workflow(ours, "cargo xtask test --fast")])[0].contains("without --fast"));
+        let of_others = workflow("examples/x/.github/workflows/a.yml", "cargo xtask test");
+        assert_eq!(in_sources(&[workflow(ours, "cargo xtask check"), of_others]).len(), 1);
     }
 
     #[test]
