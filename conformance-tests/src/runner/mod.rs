@@ -28,7 +28,6 @@ pub use single::{prepare, prepare_for, run_case};
 use std::{path::Path, process::ExitCode, sync::Arc, time::Instant};
 
 use anyhow::{Context as _, Result};
-use clap::Parser as _;
 
 use crate::{
     host,
@@ -50,13 +49,18 @@ pub fn main() -> ExitCode {
 
 /// The same with these tiers, and with a matrix that pins the cells; without one, every registered pair is a cell.
 pub fn main_with(factories: &Factories, matrix: Option<&Matrix>) -> ExitCode {
-    let options = Options::parse();
+    main_as(&Options::from_command_line(), factories, matrix)
+}
+
+/// The same with the options of the command line, of which a program may have completed those that are not about which cases run: each process for
+/// cases comes through here as well.
+pub fn main_as(options: &Options, factories: &Factories, matrix: Option<&Matrix>) -> ExitCode {
     let held = if options.worker {
-        enter_namespace(&options)
-            .and_then(|()| workers::serve(&Plan::make(&options, factories, matrix)?))
+        enter_namespace(options)
+            .and_then(|()| workers::serve(&Plan::make(options, factories, matrix)?))
             .map(|()| true)
     } else {
-        run(&options, factories, matrix).map(|report| report.holds())
+        run(options, factories, matrix).map(|report| report.holds())
     };
     match held {
         Ok(true) => ExitCode::SUCCESS,

@@ -54,6 +54,11 @@ pub struct Options {
 }
 
 impl Options {
+    /// Those that this program was started with; ends it, with a message, if they are none.
+    pub fn from_command_line() -> Self {
+        Self::parse()
+    }
+
     /// Tiers to run, the cheapest first.
     pub fn tiers(&self) -> Vec<Tier> {
         let asked = |tier: &Tier| match self.tier.as_slice() {

@@ -12,6 +12,8 @@ use crate::{
 const FOLDER: &str = "examples/custom-distro";
 /// Its tests that only root can run do not say so one by one: without root, they are not run at all.
 const PROGRAM: [&str; 6] = ["test", "--locked", "--package", "tidewaterctl", "--no-fail-fast", "--tests"];
+const MACHINES: [&str; 10] =
+    ["test", "--locked", "--package", "tidewaterctl", "--test", "conformance", "--", "--tier", "vm", "--ci"];
 const ALL: [&str; 4] = ["test", "--locked", "--workspace", "--no-fail-fast"];
 
 /// Formatting and lints.
@@ -22,16 +24,15 @@ pub fn checks(workspace: &Workspace, steps: &mut Steps) {
     steps.check("example: the same versions of dependencies", || lock_in_step(workspace));
 }
 
-/// Starts its tests that boot nothing; one thread runs nearly all of them.
+/// Starts its tests that boot nothing, the conformance suite on its plugins among them.
 pub fn start_tests(workspace: &Workspace, is_root: bool) -> Started {
     let arguments = if is_root { &ALL[..] } else { &PROGRAM[..] };
     Steps::start_tests("example: tests", cargo(workspace, arguments))
 }
 
-/// Starts its tests in virtual machines: one machine, with an image of its own.
+/// Starts what its matrix pins for virtual machines: one machine, with an image of its own.
 pub fn start_machine_tests(workspace: &Workspace) -> Started {
-    let arguments = [&PROGRAM[..], &["--", "--ignored", "--nocapture", "--test-threads", "1"]].concat();
-    Steps::start_tests("example: tests in virtual machines", cargo(workspace, &arguments))
+    Steps::start_tests("example: suite in a virtual machine", cargo(workspace, &MACHINES))
 }
 
 /// In its folder, so that its own settings of cargo count.

@@ -1,15 +1,21 @@
-//! Bootwright's conformance suite, unchanged, with this program's plugins.
+//! Bootwright's conformance suite, unchanged, with this program's plugins: a program with the suite's own command line, report and exit status.
+//!
+//! Fakes and loop-mounted disks, unless it is told otherwise; `--tier vm` boots virtual machines. The loop tier needs root.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
 
 use bootwright_conformance::{
     cargo::build_guest_agent,
     oracle::{EarlyBoot, LiveRoot, tree},
-    runner::{prepare, run_case},
-    suite::{Case, Cell, Tier, Verdict, WorldFactory, all_cases, loops, vm::VmFactory},
-    system::{BackendFixture, KernelFormat, Placed, Programs},
+    runner::{self, Factories, Matrix, Options},
+    suite::{Tier, fakes::FakeFactory, loops::LoopFactory, vm::VmFactory},
+    system::{BackendFixture, Placed, Programs},
 };
-use bootwright_core::{inventory, registry};
+use bootwright_core::inventory;
 use tidewater_backend_squashfs as _;
 // The two plugins of ours that the program's features bring.
 use bootwright as _;
@@ -54,57 +60,27 @@ fn tree_of_image(sysroot: &Path, live: &LiveRoot) -> anyhow::Result<String> {
     tree::file(&sysroot.join("tide/squashfs").join(image).with_added_extension("squashfs"))
 }
 
-#[test]
-fn the_program_has_two_plugins_of_bootwright_and_one_of_its_own() {
-    let backends: Vec<_> = registry::backends().iter().map(|plugin| plugin.name).collect();
-    let loaders: Vec<_> = registry::bootloaders().iter().map(|plugin| plugin.name).collect();
-    assert_eq!((backends, loaders), (vec!["composefs", "squashfs"], vec!["systemd-boot"]));
-}
-
-/// The case with this name.
-fn case(name: &str) -> Case {
-    all_cases().into_iter().find(|case| case.name == name).unwrap()
-}
-
-/// Every case on loop-mounted disks. Needs root.
-#[tokio::test(flavor = "multi_thread")]
-async fn every_case_holds_for_squashfs_images_on_loop_mounted_disks() {
-    let factory = loops::LoopFactory;
-    assert_eq!(factory.tier(), Tier::Loop);
-    let cells: Vec<_> = loops::cells().into_iter().filter(|cell| cell.backend == "squashfs").collect();
-    assert_eq!(cells.len(), 2, "one for each kernel format: {cells:?}");
-    let mut failed = Vec::new();
-    for cell in cells {
-        let mut passed = 0;
-        for case in all_cases() {
-            let verdict = match prepare(&factory, &cell, case.setting).await {
-                Ok(mut world) => run_case(&mut *world, &case).await,
-                Err(error) => panic!("{cell}: {}: no machine for it: {error}", case.name),
-            };
-            match verdict {
-                Verdict::Passed { .. } => passed += 1,
-                Verdict::Failed { why, .. } => failed.push(format!("{cell}: {}: {why}", case.name)),
-                Verdict::Ignored { missing } => println!("{cell}: {}: ignored: {missing}", case.name),
-            }
-        }
-        println!("{cell}: {passed} cases passed");
-        assert!(passed > 30, "only {passed} cases passed on {cell}\n{}", failed.join("\n"));
+/// The tiers, of which virtual machines get this program in the place of Bootwright's.
+fn factories(options: &Options) -> anyhow::Result<Factories> {
+    let mut all: Factories = vec![Arc::new(FakeFactory), Arc::new(LoopFactory)];
+    if options.tiers().contains(&Tier::Vm) {
+        let bootwright = PathBuf::from(env!("CARGO_BIN_EXE_tidewaterctl"));
+        all.push(Arc::new(VmFactory::with_programs(Programs { bootwright, agent: build_guest_agent()? })));
     }
-    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    Ok(all)
 }
 
-/// The first boot, an upgrade with its merge of `/etc`, and the way back, by real firmware and a real kernel. Needs root.
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "boots a virtual machine; `cargo xtask test` runs it"]
-async fn a_squashfs_system_boots_and_upgrades_in_a_virtual_machine() {
-    let programs = Programs {
-        bootwright: PathBuf::from(env!("CARGO_BIN_EXE_tidewaterctl")),
-        agent: build_guest_agent().unwrap(),
-    };
-    let factory = VmFactory::with_programs(programs);
-    let cell = Cell::uefi("squashfs", "systemd-boot", KernelFormat::Split);
-    let case = case("upgrade::is_staged_and_boots_after_the_shutdown");
-    let mut world = prepare(&factory, &cell, case.setting).await.unwrap();
-    let verdict = run_case(&mut *world, &case).await;
-    assert!(matches!(verdict, Verdict::Passed { .. }), "{}: {verdict:?}", case.name);
+fn main() -> ExitCode {
+    let mut options = Options::from_command_line();
+    options
+        .report
+        .get_or_insert_with(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("tidewater-conformance"));
+    let matrix = Matrix::parse(include_str!("../../matrix.toml"));
+    match matrix.and_then(|matrix| Ok((matrix, factories(&options)?))) {
+        Ok((matrix, factories)) => runner::main_as(&options, &factories, Some(&matrix)),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }
