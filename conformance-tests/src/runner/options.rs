@@ -42,7 +42,7 @@ pub struct Options {
     #[arg(long, value_name = "I/N", value_parser = shard)]
     pub shard: Option<(usize, usize)>,
     /// As it is run for each change: on fakes all points, and all pairs of two; in virtual machines what the matrix pins, which is the whole
-    /// lifecycle on some cells and a short life on others.
+    /// lifecycle on some cells and a short life on others, while all other cases are shown as ignored.
     #[arg(long)]
     pub ci: bool,
     /// Where report.html, report.xml and report.json go [default: target/conformance].

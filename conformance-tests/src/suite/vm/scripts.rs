@@ -167,7 +167,7 @@ mod tests {
         stage.says("systemd-analyze", "echo 'a unit is odd' >&2");
         assert!(stage.complaints("grub2").contains("a unit is odd"));
         stage.says("bootctl", "echo 'no ESP' >&2; exit 1");
-        assert!(stage.complaints("uki").contains("bootctl --print-boot-path ended with 1"));
+        assert!(stage.complaints("uki").contains("bootctl --print-esp-path ended with 1: "));
     }
 
     #[test]

@@ -16,20 +16,20 @@ ask() {
     fi
 }
 
-# What this loader makes, files bootwright-*.SUFFIX in a folder of the boot partition, must be there, and bootctl must list each of them.
-bootctl_lists() { # FOLDER SUFFIX
-    ask bootctl --print-boot-path
-    folder=$top$(cat "$answer")/$1
+# What this loader makes, files bootwright-*.SUFFIX in a folder of its partition, must be there, and bootctl must list each of them.
+bootctl_lists() { # PARTITION FOLDER SUFFIX
+    ask bootctl "--print-$1-path"
+    folder=$top$(cat "$answer")/$2
     ask bootctl list --no-pager
     found=none
-    for file in "$folder"/bootwright-*."$2"; do
+    for file in "$folder"/bootwright-*."$3"; do
         [ -e "$file" ] || continue
         found=some
         # Without the boot counter, as bootctl shows it.
-        id=$(basename "$file" | sed -E "s/\+[0-9]+(-[0-9]+)?\.$2\$/.$2/")
+        id=$(basename "$file" | sed -E "s/\+[0-9]+(-[0-9]+)?\.$3\$/.$3/")
         grep -q -F -e "$id" "$answer" || echo "bootctl does not list $id"
     done
-    [ $found = some ] || echo "$folder has no file bootwright-*.$2 for bootctl to list"
+    [ $found = some ] || echo "$folder has no file bootwright-*.$3 for bootctl to list"
 }
 
 # Each option that BootOrder names must exist: efibootmgr has no line for one that does not.
@@ -62,8 +62,8 @@ ostree_knows_what_runs() {
 ask systemd-analyze verify --man=no "$top"/usr/lib/systemd/system/bootwright-*.service
 if [ -d "$top/sys/firmware/efi" ]; then
     case $loader in
-        systemd-boot) bootctl_lists loader/entries conf ;;
-        uki) bootctl_lists EFI/Linux efi ;;
+        systemd-boot) bootctl_lists boot loader/entries conf ;;
+        uki) bootctl_lists esp EFI/Linux efi ;;
     esac
     ask efibootmgr -v
     options_exist
