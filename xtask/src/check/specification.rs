@@ -53,27 +53,30 @@ pub fn check(input: &Input) -> Vec<String> {
 /// Whether a requirement is cited, and marked exactly if nothing tries it without being asked.
 fn demand_problem(number: &str, text: &str, citations: &[&Citation]) -> Option<String> {
     let mark = text.split_once(MARK).map(|(_, rest)| rest.split('`').next().unwrap_or_default());
-    let asked = mark.and_then(|command| command.split_once("--case ")).map(|(_, case)| case.trim());
-    let is_asked = |citation: &&Citation| asked.is_some_and(|case| citation.place.contains(case));
-    let shown = if citations.is_empty() {
-        format!("no test cites {number}")
-    } else if citations.iter().all(|citation| citation.on_demand) {
-        let place = &citations.first()?.place;
-        match mark {
-            None => format!(
-                "{number} is tried on demand only: write {MARK}cargo xtask conformance --tier vm --case {place}`)"
-            ),
-            Some(command) if !citations.iter().any(|citation| is_asked(&citation)) => {
-                format!("{number}: `{command}` runs none of the cases that cite it, such as {place}")
-            }
-            Some(_) => return None,
+    let Some(first) = citations.first() else {
+        return Some(format!("{SPECIFICATION}: no test cites {number}"));
+    };
+    let on_demand = citations.iter().all(|citation| citation.on_demand);
+    let shown = match mark {
+        None if on_demand => format!(
+            "{number} is tried on demand only: write {MARK}cargo xtask conformance --tier vm --case {}`)",
+            first.place
+        ),
+        Some(_) if !on_demand => {
+            format!("{number} is marked as tried on demand, but `cargo xtask test` tries it")
         }
-    } else if mark.is_some() {
-        format!("{number} is marked as tried on demand, but `cargo xtask test` tries it")
-    } else {
-        return None;
+        Some(command) if !runs_one_of(command, citations) => {
+            format!("{number}: `{command}` runs none of the cases that cite it, such as {}", first.place)
+        }
+        _ => return None,
     };
     Some(format!("{SPECIFICATION}: {shown}"))
+}
+
+/// Whether the cases that a command asks for are among those that cite a requirement.
+fn runs_one_of(command: &str, citations: &[&Citation]) -> bool {
+    let case = command.split_once("--case ").map(|(_, case)| case.trim());
+    case.is_some_and(|case| citations.iter().any(|citation| citation.place.contains(case)))
 }
 
 /// The text of each requirement by its number, and what is wrong with them.
