@@ -117,7 +117,9 @@ mod tests {
             }
             std::os::unix::fs::symlink("deploy/aa.0", stage.path("sysroot/ostree/boot.1")).unwrap();
             stage.has("proc/cmdline", "rw ostree=/ostree/boot.1 quiet\n");
-            [CONF, UKI].iter().for_each(|file| stage.has(file, ""));
+            for file in [CONF, UKI] {
+                stage.has(file, "");
+            }
             stage.says("systemd-analyze", "");
             stage.says("bootctl", "[ $1 = list ] || { echo /efi; exit; }; echo 'id: bootwright-a.conf'; echo 'id: bootwright-a-01.efi'");
             stage.says(
