@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use bootwright_core::{Result, efi::EfiVariables, fs::Faults};
+use bootwright_core::{IoContext as _, Result, efi::EfiVariables, fs::Faults};
 
 /// Vendor of the variables that the UEFI specification defines.
 pub const GLOBAL: &str = "8be4df61-93ca-11d2-aa0d-00e098032b8c";
@@ -80,6 +80,17 @@ impl Variables {
 #[derive(Debug)]
 struct Counted(Variables, Faults);
 
+impl Counted {
+    /// As the kernel's efivarfs, a change may be interrupted by a signal.
+    fn change(&self, vendor: &str, name: &str, value: Option<&[u8]>) -> Result<()> {
+        let changed = self.1.again(|| {
+            self.0.set(vendor, name, value.map(<[u8]>::to_vec));
+            Ok(())
+        });
+        changed.context_io(|| format!("change EFI variable {name}"))
+    }
+}
+
 impl EfiVariables for Counted {
     fn available(&self) -> bool {
         true
@@ -91,14 +102,12 @@ impl EfiVariables for Counted {
 
     fn write(&self, vendor: &str, name: &str, value: &[u8]) -> Result<()> {
         self.1.before(&format!("write EFI variable {name}"))?;
-        self.0.set(vendor, name, Some(value.to_vec()));
-        Ok(())
+        self.change(vendor, name, Some(value))
     }
 
     fn delete(&self, vendor: &str, name: &str) -> Result<()> {
         self.1.before(&format!("delete EFI variable {name}"))?;
-        self.0.set(vendor, name, None);
-        Ok(())
+        self.change(vendor, name, None)
     }
 
     fn list(&self, vendor: &str) -> Result<Vec<String>> {

@@ -7,7 +7,7 @@ use std::{
 
 use super::EfiVariables;
 use crate::{
-    error::{Error, Result},
+    error::{Error, IoContext, Result},
     fs::Faults,
 };
 
@@ -38,10 +38,12 @@ impl EfiVariables for AbsentVariables {
     }
 }
 
+type Values = BTreeMap<(String, String), Vec<u8>>;
+
 /// Variables in memory. Each write is one mutation that fault injection sees.
 #[derive(Debug, Default)]
 pub struct MemoryVariables {
-    values: Mutex<BTreeMap<(String, String), Vec<u8>>>,
+    values: Mutex<Values>,
     faults: Faults,
 }
 
@@ -51,7 +53,16 @@ impl MemoryVariables {
         Self { values: Mutex::default(), faults }
     }
 
-    fn locked(&self) -> std::sync::MutexGuard<'_, BTreeMap<(String, String), Vec<u8>>> {
+    /// As the kernel's efivarfs, a change may be interrupted by a signal.
+    fn change(&self, change: impl Fn(&mut Values)) -> Result<()> {
+        let changed = self.faults.again(|| {
+            change(&mut self.locked());
+            Ok(())
+        });
+        changed.context_io(|| "change an EFI variable".to_owned())
+    }
+
+    fn locked(&self) -> std::sync::MutexGuard<'_, Values> {
         self.values.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -71,17 +82,34 @@ impl EfiVariables for MemoryVariables {
 
     fn write(&self, vendor: &str, name: &str, value: &[u8]) -> Result<()> {
         self.faults.before(&format!("write EFI variable {name}"))?;
-        self.locked().insert(key(vendor, name), value.to_vec());
-        Ok(())
+        self.change(|values| drop(values.insert(key(vendor, name), value.to_vec())))
     }
 
     fn delete(&self, vendor: &str, name: &str) -> Result<()> {
         self.faults.before(&format!("delete EFI variable {name}"))?;
-        self.locked().remove(&key(vendor, name));
-        Ok(())
+        self.change(|values| drop(values.remove(&key(vendor, name))))
     }
 
     fn list(&self, vendor: &str) -> Result<Vec<String>> {
         Ok(self.locked().keys().filter(|(v, _)| v == vendor).map(|(_, name)| name.clone()).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::Fault;
+
+    /// spec: BW-903
+    #[test]
+    fn a_signal_comes_to_the_variable_that_it_was_meant_for_and_does_not_make_it_fail() {
+        let faults = Faults::fail_once(0, Fault::Signal);
+        let variables = MemoryVariables::new(faults.clone());
+        variables.write("v", "n", b"1").unwrap();
+        assert_eq!(variables.read("v", "n").unwrap().unwrap(), b"1");
+        faults.signal().unwrap();
+        let faults = Faults::fail_once(0, Fault::Signal);
+        MemoryVariables::new(faults.clone()).delete("v", "n").unwrap();
+        faults.signal().unwrap();
     }
 }

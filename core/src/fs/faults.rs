@@ -45,6 +45,7 @@ struct Shared {
     count: AtomicU64,
     stop_at: Mutex<Option<(u64, ErrorKind)>>,
     fail_at: Mutex<Option<(u64, Fault)>>,
+    met: Mutex<Option<String>>,
     interrupted: AtomicBool,
     stopped: AtomicBool,
     log: Mutex<Option<Vec<String>>>,
@@ -70,12 +71,23 @@ impl Faults {
         faults
     }
 
-    /// To be called within each system call that changes something and may be interrupted by a signal.
+    /// Makes a system call that changes something. A signal that comes first is no failure: the call is made again, as it is here where
+    /// [`Fault::Signal`] was chosen for this mutation.
     ///
     /// # Errors
-    /// `Interrupted`, once, if that was chosen for this mutation.
-    pub(super) fn signal(&self) -> std::io::Result<()> {
+    /// Those of the call, but for `Interrupted`.
+    pub fn again<T>(&self, mut call: impl FnMut() -> std::io::Result<T>) -> std::io::Result<T> {
+        again(|| self.signal().and_then(|()| call()))
+    }
+
+    /// Whether a signal comes now that [`Fault::Signal`] chose; once.
+    pub(crate) fn signal(&self) -> std::io::Result<()> {
         if self.0.interrupted.swap(false, Ordering::SeqCst) { Err(Fault::Signal.error()) } else { Ok(()) }
+    }
+
+    /// What the mutation was that [`Faults::fail_once`] chose; `None` as long as it was not reached.
+    pub fn met(&self) -> Option<String> {
+        self.0.met.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Keeps what each mutation was, for [`Faults::log`].
@@ -122,13 +134,25 @@ impl Faults {
 
     fn fail(&self, index: u64, what: &str) -> Result<()> {
         let fail_at = *self.0.fail_at.lock().unwrap_or_else(PoisonError::into_inner);
-        match fail_at {
-            Some((n, Fault::Signal)) if index == n => {
-                self.0.interrupted.store(true, Ordering::SeqCst);
-                Ok(())
-            }
-            Some((n, fault)) if index == n => Err(Error::io(what, fault.error())),
-            _ => Ok(()),
+        let Some((_, fault)) = fail_at.filter(|(n, _)| index == *n) else { return Ok(()) };
+        *self.0.met.lock().unwrap_or_else(PoisonError::into_inner) = Some(what.to_owned());
+        if fault == Fault::Signal {
+            self.0.interrupted.store(true, Ordering::SeqCst);
+            return Ok(());
+        }
+        Err(Error::io(what, fault.error()))
+    }
+}
+
+/// Makes a system call, again as long as a signal comes first.
+///
+/// # Errors
+/// Those of the call, but for `Interrupted`.
+pub(crate) fn again<T>(mut call: impl FnMut() -> std::io::Result<T>) -> std::io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            other => return other,
         }
     }
 }
@@ -136,5 +160,36 @@ impl Faults {
 impl fmt::Debug for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Faults").field("count", &self.count()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mutation_that_was_to_fail_is_known_once_it_was_reached() {
+        for fault in Fault::ALL {
+            let faults = Faults::fail_once(1, fault);
+            faults.before("first").unwrap();
+            assert_eq!(faults.met(), None);
+            assert_eq!(faults.before("second").is_ok(), fault == Fault::Signal);
+            faults.before("third").unwrap();
+            assert_eq!(faults.met().as_deref(), Some("second"));
+        }
+    }
+
+    #[test]
+    fn a_call_that_a_signal_came_before_is_made_again_and_other_errors_are_not() {
+        let faults = Faults::fail_once(0, Fault::Signal);
+        faults.before("a call").unwrap();
+        let mut outcomes = [Err(std::io::ErrorKind::Interrupted.into()), Ok("done")].into_iter();
+        assert_eq!(faults.again(|| outcomes.next().unwrap()).unwrap(), "done");
+        let mut calls = 0;
+        let full: std::io::Result<()> = faults.again(|| {
+            calls += 1;
+            Err(Fault::NoSpace.error())
+        });
+        assert!(full.is_err() && calls == 1);
     }
 }

@@ -7,6 +7,7 @@ mod json;
 mod protection;
 mod root;
 
+pub(crate) use faults::again;
 pub use faults::{Fault, Faults};
 pub use protection::Protection;
 pub use root::{ReplaceStyle, Root, TEMPORARY_PREFIX, hash_into};

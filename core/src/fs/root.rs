@@ -167,7 +167,8 @@ impl Root {
         }
         let ancestors = Path::new(path).ancestors().skip(1);
         let parents: Vec<_> = ancestors.map(|parent| (parent, self.dir.is_dir(parent))).collect();
-        self.again(|| self.dir.create_dir_all(path))
+        self.faults
+            .again(|| self.dir.create_dir_all(path))
             .context_io(|| format!("create folder {}", self.show(path)))?;
         for (parent, existed) in parents {
             self.sync_folder(parent.to_str().filter(|name| !name.is_empty()).unwrap_or("."))?;
@@ -190,10 +191,10 @@ impl Root {
             }
             let temporary = join(parent, &format!("{TEMPORARY_PREFIX}{number}.{name}"));
             let what = || format!("create folder {}", self.show(path));
-            self.again(|| self.dir.create_dir(&temporary)).context_io(what)?;
+            self.faults.again(|| self.dir.create_dir(&temporary)).context_io(what)?;
             self.sync_folder(&temporary)?;
             self.sync_folder(parent)?;
-            self.again(|| self.dir.rename(&temporary, &self.dir, path)).context_io(what)?;
+            self.faults.again(|| self.dir.rename(&temporary, &self.dir, path)).context_io(what)?;
             // The folder first: Linux writes a new name without a cluster, which comes with the folder itself.
             self.sync_folder(path)?;
             self.sync_folder(parent)?;
@@ -268,7 +269,7 @@ impl Root {
     ) -> std::io::Result<T> {
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true);
-        let mut file = self.again(|| self.dir.open_with(path, &options))?;
+        let mut file = self.faults.again(|| self.dir.open_with(path, &options))?;
         let written = write(&mut file)?;
         file.sync_all()?;
         Ok(written)
@@ -291,7 +292,7 @@ impl Root {
             let _ = self.unlink(from);
             return Ok(());
         }
-        self.again(|| self.dir.rename(from, &self.dir, to)).context_io(what)?;
+        self.faults.again(|| self.dir.rename(from, &self.dir, to)).context_io(what)?;
         if style == ReplaceStyle::Durable {
             self.sync_path(to)?;
         }
@@ -338,7 +339,7 @@ impl Root {
 
     fn swap(&self, a: &str, b: &str) -> std::io::Result<()> {
         let flags = rustix::fs::RenameFlags::EXCHANGE;
-        self.again(|| Ok(rustix::fs::renameat_with(&*self.dir, a, &*self.dir, b, flags)?))
+        self.faults.again(|| Ok(rustix::fs::renameat_with(&*self.dir, a, &*self.dir, b, flags)?))
     }
 
     /// Removes a file; it is no error if there is none. Returns whether there was one.
@@ -356,7 +357,7 @@ impl Root {
     fn unlink(&self, path: &str) -> Result<bool> {
         // Linux gives clusters back when the last user of the file is gone.
         let held = if self.is_on_fat() { self.dir.open(path).ok() } else { None };
-        let removed = self.again(|| self.dir.remove_file(path));
+        let removed = self.faults.again(|| self.dir.remove_file(path));
         let removed = none_if_missing(removed, || format!("remove {}", self.show(path)))?.is_some();
         if held.is_some() {
             self.sync_parent(path)?;
@@ -388,11 +389,11 @@ impl Root {
             return self.remove_tree_on_fat(path).map(|()| true);
         }
         let what = || format!("remove folder {}", self.show(path));
-        let mut removed = self.again(|| self.dir.remove_dir_all(path));
+        let mut removed = self.faults.again(|| self.dir.remove_dir_all(path));
         if removed.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
             && protection::lift(&self.dir, OsStr::new(path)).context_io(what)?
         {
-            removed = self.again(|| self.dir.remove_dir_all(path));
+            removed = self.faults.again(|| self.dir.remove_dir_all(path));
         }
         Ok(none_if_missing(removed, what)?.is_some())
     }
@@ -409,7 +410,7 @@ impl Root {
         }
         let what = || format!("remove folder {}", self.show(path));
         let held = self.dir.open_dir(path).context_io(what)?;
-        self.again(|| self.dir.remove_dir(path)).context_io(what)?;
+        self.faults.again(|| self.dir.remove_dir(path)).context_io(what)?;
         self.sync_parent(path)?;
         drop(held);
         Ok(())
@@ -421,17 +422,7 @@ impl Root {
         self.faults.before(&what())?;
         none_if_missing(self.dir.remove_file(path), what)?;
         // `symlink_contents` also allows targets that lead out of this folder: they are data here, not followed.
-        self.again(|| self.dir.symlink_contents(target, path)).context_io(what)
-    }
-
-    /// A signal that comes first is no failure: the call is made again.
-    fn again<T>(&self, mut call: impl FnMut() -> std::io::Result<T>) -> std::io::Result<T> {
-        loop {
-            match self.faults.signal().and_then(|()| call()) {
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                other => return other,
-            }
-        }
+        self.faults.again(|| self.dir.symlink_contents(target, path)).context_io(what)
     }
 
     /// Makes everything written to this file system durable, journal included (`syncfs`).
