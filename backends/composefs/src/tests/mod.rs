@@ -4,6 +4,7 @@ mod archive;
 mod attributes;
 mod bad_input;
 mod bounded;
+mod docker_registry;
 mod image;
 mod lifecycle;
 mod programs;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use bootwright_core::model::ImageSummary;
 use ostree_ext::container::{self, Config, ExportOpts, ImageReference, Transport};
 
 use super::store::{Host, files};
@@ -33,24 +34,25 @@ async fn export(host: &Host, to: &Path) {
     container::encapsulate(&repo, "os", &config, Some(options), &to).await.unwrap();
 }
 
-/// Two repositories: the one that exports, and the one that imports.
-#[tokio::test]
-async fn an_encapsulated_commit_gives_the_tree_that_it_was_made_of() {
-    let (from, to) = (Host::new(), Host::new());
-    source(&from);
+/// A layout with that commit, as an inspection tells of it.
+pub async fn source_image(from: &Host) -> ImageSummary {
+    source(from);
     let folder = from.folder.path().join("image");
-    export(&from, &folder).await;
+    export(from, &folder).await;
     let reference = format!("oci:{}", folder.display()).parse().unwrap();
-    let image = bootwright_core::transport::inspect(&reference, None).await.unwrap();
-    let tree = to.fetched(&image).await;
+    bootwright_core::transport::inspect(&reference, None).await.unwrap()
+}
+
+/// The fetched image has the tree that it was made of.
+pub fn is_as_it_was_committed(from: &Host, to: &Host, image: &ImageSummary) {
     to.ostree(&["fsck", "--quiet"]);
-    let original = from.folder.path().join("original");
+    let (tree, original) = (to.checkout(image), from.folder.path().join("original"));
     from.ostree(&["checkout", "os", original.to_str().unwrap()]);
     // The export adds /var/tmp.
     for part in ["usr", "sysroot"] {
         assert_eq!(files(&tree.join(part)), files(&original.join(part)), "{part}");
     }
-    let commit = to.commit(&image).unwrap();
+    let commit = to.commit(image).unwrap();
     for path in
         ["/usr/bin/tool", "/usr/bin/su", "/usr/bin/link", "/usr/etc/conf", "/usr/lib/modules/6.1.0/vmlinuz"]
     {
@@ -59,4 +61,13 @@ async fn an_encapsulated_commit_gives_the_tree_that_it_was_made_of() {
             (from.ostree(&["ls", "-C", "-X", "os", path]), to.ostree(&["ls", "-C", "-X", &commit, path]));
         assert_eq!(is, was, "{path}");
     }
+}
+
+/// Two repositories: the one that exports, and the one that imports.
+#[tokio::test]
+async fn an_encapsulated_commit_gives_the_tree_that_it_was_made_of() {
+    let (from, to) = (Host::new(), Host::new());
+    let image = source_image(&from).await;
+    to.fetch(&image).await.unwrap();
+    is_as_it_was_committed(&from, &to, &image);
 }

@@ -2,9 +2,12 @@
 
 mod catalogue;
 mod crash;
+#[path = "../../../composefs/src/tests/docker_registry.rs"]
+mod docker_registry;
 mod fetch_encapsulated;
 mod fetch_hostile;
 mod fetch_ordinary;
+mod fetch_registry;
 mod fetch_transports;
 mod layout;
 mod lifecycle;
