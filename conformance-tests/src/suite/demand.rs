@@ -10,7 +10,8 @@ use crate::{oracle, system::KernelFormat};
 /// What a world can do beyond the ordinary. A tier states which it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Property {
-    /// [`super::Operate::stop_before`], [`super::Operate::fail_once`], [`super::Operate::mutations`], [`super::World::checkpoint`].
+    /// [`super::Operate::stop_before`], [`super::Operate::fail_once`], [`super::Operate::mutations`],
+    /// [`super::Operate::failed`], [`super::World::checkpoint`].
     CrashPoints,
     /// [`super::World::ask_plugin`].
     PluginCalls,
@@ -44,6 +45,8 @@ pub enum Property {
     ChosenDefaults,
     /// [`super::World::set_immutable`].
     ImmutableFiles,
+    /// [`super::World::set_policy`].
+    SignaturePolicies,
     /// What `etc/fstab` names is mounted.
     Fstab,
     /// [`super::World::soft_reboot`], [`super::World::restart_units`].
@@ -70,6 +73,7 @@ impl Property {
             Self::LostVariables => "a firmware that loses its variables",
             Self::ChosenDefaults => "a default that people can choose",
             Self::ImmutableFiles => "files that nobody may change",
+            Self::SignaturePolicies => "a signature policy of the host",
             Self::Fstab => "a system that mounts what /etc/fstab names",
             Self::SoftReboots => "a user space that can restart without its kernel",
         }

@@ -17,6 +17,7 @@ mod integrity;
 mod kernel;
 mod killed;
 mod life;
+mod policy;
 mod rollback;
 mod scene;
 mod space;
@@ -56,6 +57,7 @@ pub fn all_cases() -> Vec<Case> {
         var::CASES,
         rollback::CASES,
         switch::CASES,
+        policy::CASES,
         deployments::CASES,
         kernel::CASES,
         trial::CASES,

@@ -20,7 +20,7 @@ use crate::{
         Cell, Channel, Damage, Defect, Demand, Fingerprint, Health, InstallOptions, Missing, PluginCall,
         Points, Property, Result, Running, SeenEntry, TestImage, Tier, Trouble, Version, World,
         demand::Offer,
-        world::{InProcess, calls},
+        world::{InProcess, calls, policy_in},
     },
     system::KernelFormat,
 };
@@ -41,6 +41,7 @@ pub(in crate::suite) const PROPERTIES: &[Property] = &[
     Property::ForeignEntries,
     Property::FailingBoots,
     Property::DamagedLayers,
+    Property::SignaturePolicies,
 ];
 
 /// A machine in memory.
@@ -54,6 +55,8 @@ pub struct FakeWorld {
     points: Points,
     versions: u32,
     running: Option<DeploymentId>,
+    /// Where the host's policy is.
+    policy: tempfile::TempDir,
 }
 
 /// What a checkpoint holds.
@@ -73,7 +76,8 @@ impl FakeWorld {
     ) -> Result<Self> {
         let machine = FakeMachine::with(backend, loader)?;
         let faults = Faults::none();
-        Ok(Self { cell, machine, faults, backend, loader, points, versions: 0, running: None })
+        let policy = tempfile::tempdir()?;
+        Ok(Self { cell, machine, faults, backend, loader, points, versions: 0, running: None, policy })
     }
 
     fn runs(&self) -> Result<DeploymentId> {
@@ -295,6 +299,11 @@ impl World for FakeWorld {
     async fn leave_room_for(&mut self, entries: Option<u32>) -> Result<()> {
         let capacity = entries.map_or(usize::MAX, |more| self.machine.kernels() + more as usize);
         self.machine.limit_entries(capacity);
+        Ok(())
+    }
+
+    async fn set_policy(&mut self, text: Option<&str>) -> Result<()> {
+        self.machine.set_policy(policy_in(self.policy.path(), text)?);
         Ok(())
     }
 

@@ -36,7 +36,7 @@ use crate::{
         Cell, Channel, Damage, Demand, Filler, Fingerprint, InstallOptions, Missing, PluginCall, Points,
         Property, Result, Running, SeenEntry, TestImage, Tier, Trouble, Version, World,
         demand::Offer,
-        world::{InProcess, calls},
+        world::{InProcess, calls, policy_in},
     },
 };
 
@@ -61,6 +61,7 @@ pub(in crate::suite) const PROPERTIES: &[Property] = &[
     Property::LostVariables,
     Property::ImmutableFiles,
     Property::ChosenDefaults,
+    Property::SignaturePolicies,
 ];
 
 /// A machine whose disks are mounted on this one.
@@ -74,6 +75,7 @@ pub struct LoopWorld {
     disk: LoopDisk,
     images: ImageMaker,
     variables: Variables,
+    policy: ImagePolicy,
     faults: Faults,
     points: Points,
     versions: u32,
@@ -145,6 +147,7 @@ impl LoopWorld {
             disk,
             images,
             variables: Variables::default(),
+            policy: ImagePolicy::none(),
             faults: Faults::none(),
             points,
             versions: 0,
@@ -198,7 +201,7 @@ impl LoopWorld {
             loader: wrap::open_loader(self.loader, self.boot_context(efi)?)?,
             state: StateStore::new(self.sysroot()?),
             images: Arc::new(Layouts),
-            policy: ImagePolicy::none(),
+            policy: self.policy.clone(),
             running_cmdline: cmdline.unwrap_or_default(),
             boot_id: format!("boot-{}", self.boots),
             progress: Arc::new(NoProgress),
@@ -495,6 +498,11 @@ impl World for LoopWorld {
         let file = File::create(place.join(FILLER))?;
         rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, size.max(1))
             .map_err(std::io::Error::from)?;
+        Ok(())
+    }
+
+    async fn set_policy(&mut self, text: Option<&str>) -> Result<()> {
+        self.policy = policy_in(self.disk.scratch(), text)?;
         Ok(())
     }
 

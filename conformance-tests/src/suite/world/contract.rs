@@ -197,6 +197,13 @@ pub trait World: Operate {
         Err(Property::FullRoot.into())
     }
 
+    /// Makes this text the host's policy for images, as containers-policy.json(5) describes it; `None`: there is none, and every image is let in. Only
+    /// with [`Property::SignaturePolicies`].
+    async fn set_policy(&mut self, text: Option<&str>) -> Result<()> {
+        let _ = text;
+        Err(Property::SignaturePolicies.into())
+    }
+
     /// The firmware forgets every variable, as after an update of it, or with an empty battery. Only with [`Property::LostVariables`].
     async fn lose_variables(&mut self) -> Result<()> {
         Err(Property::LostVariables.into())
