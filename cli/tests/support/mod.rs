@@ -19,6 +19,8 @@ pub struct TinyImage {
     pub layer: String,
     /// Digests of all layers.
     pub layers: Vec<String>,
+    /// The last layer of each version, if the loader needs one.
+    parts: Option<Vec<u8>>,
 }
 
 /// Size of the kernel in bytes, unless a test wants another.
@@ -32,19 +34,31 @@ impl TinyImage {
 
     /// The same with a kernel of this size, for this architecture. Without a kernel if the size is 0.
     pub fn with(kernel: usize, architecture: &str) -> Self {
-        Self::in_folder(tempfile::tempdir().unwrap(), &[layer(kernel, "1")], architecture)
+        Self::in_folder(tempfile::tempdir().unwrap(), vec![layer(kernel, "1")], None, architecture)
+    }
+
+    /// The same with whatever this loader makes its program of.
+    pub fn for_loader(loader: &str) -> Self {
+        let parts = (loader == "grub2").then(grub_modules);
+        Self::in_folder(tempfile::tempdir().unwrap(), vec![layer(KERNEL, "1")], parts, "amd64")
     }
 
     /// Another version, with further layers of these sizes. Takes the place of the one before under the same name.
     pub fn replace(self, version: &str, more: &[usize]) -> Self {
         let extra = more.iter().enumerate().map(|(n, size)| extra_layer(version, n, *size));
         let layers: Vec<_> = std::iter::once(layer(KERNEL, version)).chain(extra).collect();
-        Self::in_folder(self.folder, &layers, "amd64")
+        Self::in_folder(self.folder, layers, self.parts, "amd64")
     }
 
-    fn in_folder(folder: tempfile::TempDir, tars: &[Vec<u8>], architecture: &str) -> Self {
+    fn in_folder(
+        folder: tempfile::TempDir,
+        mut tars: Vec<Vec<u8>>,
+        parts: Option<Vec<u8>>,
+        architecture: &str,
+    ) -> Self {
+        tars.extend(parts.clone());
         let layers: Vec<_> = tars.iter().map(|tar| blob(folder.path(), tar)).collect();
-        let described = layers.iter().zip(tars).map(|(layer, tar)| descriptor("layer", layer, tar.len()));
+        let described = layers.iter().zip(&tars).map(|(layer, tar)| descriptor("layer", layer, tar.len()));
         let described: Vec<_> = described.collect();
         let config = json!({
             "architecture": architecture, "os": "linux", "config": {},
@@ -64,7 +78,7 @@ impl TinyImage {
         let index = json!({"schemaVersion": 2, "manifests": [entry]});
         fs::write(folder.path().join("index.json"), index.to_string()).unwrap();
         fs::write(folder.path().join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
-        Self { folder, layer: layers[0].clone(), layers }
+        Self { folder, layer: layers[0].clone(), layers, parts }
     }
 
     /// How the program is told about it.
@@ -97,6 +111,22 @@ fn blob(layout: &Path, content: &[u8]) -> String {
 
 fn blob_path(layout: &Path, digest: &str) -> PathBuf {
     layout.join("blobs").join(digest.replace(':', "/"))
+}
+
+/// A layer with GRUB's modules for UEFI, those of this machine.
+fn grub_modules() -> Vec<u8> {
+    const FOLDER: &str = "usr/lib/grub/x86_64-efi";
+    let mut builder = tar::Builder::new(Vec::new());
+    for entry in fs::read_dir(Path::new("/").join(FOLDER)).expect("the package grub-efi-amd64-bin") {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let is_module = path.extension().is_some_and(|end| end == "mod");
+        if is_module || ["moddep.lst", "kernel.img"].contains(&name) {
+            let content = fs::read(&path).unwrap();
+            append(&mut builder, tar::EntryType::Regular, &format!("{FOLDER}/{name}"), &content, 0o644);
+        }
+    }
+    builder.into_inner().unwrap()
 }
 
 /// A layer with one file of noise.

@@ -9,10 +9,10 @@ use crate::{
 };
 
 /// A system whose upgrade waits, with the lock, for a layer.
-fn upgrading() -> (System, Registry, TinyImage, Running) {
+fn upgrading(backend: &'static str) -> (System, Registry, TinyImage, Running) {
     let image = TinyImage::new();
     let registry = Registry::serve(image.folder.path());
-    let system = System::install(&image, &registry.reference(), "systemd-boot");
+    let system = System::install(&image, &registry.reference(), (backend, "systemd-boot"));
     registry.allow(system.home.path());
     let image = image.replace("2", &[1 << 20]);
     registry.hold(&image.layers[1]);
@@ -21,10 +21,8 @@ fn upgrading() -> (System, Registry, TinyImage, Running) {
     (system, registry, image, upgrade)
 }
 
-/// spec: BW-115
-#[test]
-fn a_second_upgrade_waits_for_the_first_and_finds_its_work_done() {
-    let (system, registry, image, first) = upgrading();
+fn a_second_upgrade_waits(backend: &'static str) {
+    let (system, registry, image, first) = upgrading(backend);
     let mut second = system.start(&["upgrade"]);
     second.wait_until_it_says("waiting for another bootwright command to end");
     assert!(system.status()["staged"].is_null(), "the first has staged nothing yet");
@@ -41,10 +39,21 @@ fn a_second_upgrade_waits_for_the_first_and_finds_its_work_done() {
     system.assert_clean();
 }
 
-/// spec: BW-115, BW-630
+/// spec: BW-115
 #[test]
-fn whoever_has_no_patience_is_told_that_the_system_is_busy_and_looks_are_free() {
-    let (system, registry, _image, first) = upgrading();
+fn a_second_upgrade_waits_for_the_first_and_finds_its_work_done() {
+    a_second_upgrade_waits("composefs");
+}
+
+/// spec: BW-115
+#[cfg(feature = "ostree")]
+#[test]
+fn a_second_upgrade_on_ostree_waits_for_the_first_and_finds_its_work_done() {
+    a_second_upgrade_waits("ostree");
+}
+
+fn looks_are_free(backend: &'static str) {
+    let (system, registry, _image, first) = upgrading(backend);
     for command in [&["gc"][..], &["upgrade"], &["rollback"], &["internals", "finalize"]] {
         let busy = system.run(&[&["--patience", "0"], command].concat());
         assert_eq!(busy.status.code(), Some(1), "{command:?}");
@@ -59,12 +68,25 @@ fn whoever_has_no_patience_is_told_that_the_system_is_busy_and_looks_are_free() 
     system.assert_clean();
 }
 
+/// spec: BW-115, BW-630
+#[test]
+fn whoever_has_no_patience_is_told_that_the_system_is_busy_and_looks_are_free() {
+    looks_are_free("composefs");
+}
+
+/// spec: BW-115, BW-630
+#[cfg(feature = "ostree")]
+#[test]
+fn whoever_has_no_patience_is_told_that_a_system_on_ostree_is_busy_and_looks_are_free() {
+    looks_are_free("ostree");
+}
+
 /// spec: BW-115
 #[test]
 fn a_lock_on_another_system_is_none_of_our_business() {
-    let (system, registry, _image, _first) = upgrading();
+    let (system, registry, _image, _first) = upgrading("composefs");
     let image = TinyImage::new();
-    let other = System::install(&image, &image.reference(), "systemd-boot");
+    let other = System::install(&image, &image.reference(), ("composefs", "systemd-boot"));
     let inode = |system: &System| std::fs::metadata(system.path("bootwright/lock")).unwrap().ino();
     assert_eq!(
         inode(&system),

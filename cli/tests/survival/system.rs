@@ -13,6 +13,9 @@ use crate::support::{TinyImage, complaint, output};
 /// How long anything here may take.
 pub const DEADLINE: Duration = Duration::from_secs(120);
 
+/// Names of a storage backend and a bootloader.
+pub type Pair = (&'static str, &'static str);
+
 /// The system, and the home folder of the programs that work on it.
 pub struct System {
     at: tempfile::TempDir,
@@ -23,8 +26,8 @@ pub struct System {
 }
 
 impl System {
-    /// Installs an image; upgrades will follow `origin`.
-    pub fn install(image: &TinyImage, origin: &str, loader: &str) -> Self {
+    /// Installs an image with a storage backend and a bootloader; upgrades will follow `origin`.
+    pub fn install(image: &TinyImage, origin: &str, (backend, loader): Pair) -> Self {
         bootwright::machine::namespace::enter().expect("these tests need root");
         let disk = tempfile::NamedTempFile::new().unwrap();
         disk.as_file().set_len(700 << 20).unwrap();
@@ -46,7 +49,9 @@ impl System {
             "--esp",
             &esp,
         ]);
-        command.args(["--backend", "composefs", "--boot", loader, "--allow-missing-verity", &root]);
+        command.args(["--backend", backend, "--boot", loader, "--allow-missing-verity"]);
+        // Whatever has started the machine that runs the tests.
+        command.args(["--generic-image", &root]);
         let installed = command.output().unwrap();
         assert!(installed.status.success(), "{}", complaint(&installed));
         system
