@@ -82,10 +82,10 @@ fn with_its_own_clusters(root: &Root, folder: &str, name: &str) -> Result<String
 /// Removes a folder with all that is in it, if it can be: one that a power cut has damaged on FAT stays, with a warning, and hinders nothing.
 ///
 /// # Errors
-/// As the system says, but for input and output.
+/// As the system says, but for input and output on FAT.
 pub fn remove_folder(root: &Root, path: &str) -> Result<bool> {
     match root.remove_dir_all(path) {
-        Err(error) if error.kind() == ErrorKind::Io => {
+        Err(error) if error.kind() == ErrorKind::Io && root.is_on_fat() => {
             tracing::warn!(%error, "a folder stays; `fsck.fat -a` on the unmounted partition may help");
             Ok(false)
         }
@@ -96,7 +96,7 @@ pub fn remove_folder(root: &Root, path: &str) -> Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fs::{Faults, ReplaceStyle};
+    use crate::fs::{Fault, Faults, ReplaceStyle};
 
     /// A second name for the same clusters, as a power cut may leave it on FAT.
     ///
@@ -115,6 +115,19 @@ mod tests {
         assert_eq!(root.list("a").unwrap(), ["x", "y"]);
         assert_eq!(root.read("a/x").unwrap().unwrap(), b"content");
         assert!(inode("x") != before.0 && inode("y") == before.1);
+    }
+
+    /// What Linux calls a device error is a damaged FAT only on FAT.
+    ///
+    /// spec: BW-903
+    #[test]
+    fn a_folder_that_cannot_be_removed_is_reported_where_it_is_not_on_fat() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::open(folder.path(), Faults::none()).unwrap();
+        root.replace("a/x", b"1", ReplaceStyle::Relaxed).unwrap();
+        let failing = Root::open(folder.path(), Faults::fail_once(0, Fault::Io)).unwrap();
+        assert_eq!(remove_folder(&failing, "a").unwrap_err().kind(), ErrorKind::Io);
+        assert!(remove_folder(&root, "a").unwrap());
     }
 
     #[test]

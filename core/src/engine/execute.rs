@@ -472,10 +472,10 @@ impl Engine {
         Ok(all.into_iter().map(|deployment| deployment.id).collect())
     }
 
-    /// That there is no room for the record is no reason to fail: the next clean-up searches again.
+    /// That there is no room for the record is no reason to fail: a full disk can be cleaned up, and the next clean-up searches again.
     fn remember_clean(&self, left: &BTreeSet<DeploymentId>) -> Result<()> {
         match self.parts.state.set_clean(left) {
-            Err(error) if error.kind() != ErrorKind::Interrupted => {
+            Err(error) if error.kind() == ErrorKind::NoSpace => {
                 tracing::debug!(%error, "it is not recorded that nothing is left to be cleaned up");
                 Ok(())
             }

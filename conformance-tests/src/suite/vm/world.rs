@@ -349,6 +349,10 @@ impl Operate for VmWorld {
     async fn fail_once(&mut self, _n: u64, _fault: bootwright_core::fs::Fault) -> Result<()> {
         missing(Property::CrashPoints)
     }
+
+    async fn failed(&mut self) -> Result<Option<String>> {
+        missing(Property::CrashPoints)
+    }
 }
 
 #[async_trait]

@@ -68,6 +68,9 @@ pub trait Operate: Debug + Send {
 
     /// The `n`th change (counted from 0, from now on) fails like this, and no other does. [`Operate::power_cut`] ends it.
     async fn fail_once(&mut self, n: u64, fault: Fault) -> Result<()>;
+
+    /// What the change was that [`Operate::fail_once`] let fail; `None` as long as it was not reached.
+    async fn failed(&mut self) -> Result<Option<String>>;
 }
 
 /// A world whose engine runs in this process.
@@ -164,6 +167,10 @@ impl<T: InProcess> Operate for T {
     async fn fail_once(&mut self, n: u64, fault: Fault) -> Result<()> {
         *self.faults() = Faults::fail_once(n, fault);
         Ok(())
+    }
+
+    async fn failed(&mut self) -> Result<Option<String>> {
+        Ok(self.faults().met())
     }
 }
 
