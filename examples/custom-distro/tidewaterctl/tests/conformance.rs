@@ -57,7 +57,7 @@ fn early_boot(sysroot: &Path, image: &str) -> anyhow::Result<LiveRoot> {
 /// The image is all that there is of a tree.
 fn tree_of_image(sysroot: &Path, live: &LiveRoot) -> anyhow::Result<String> {
     let image = live.etc.parent().and_then(Path::file_name).unwrap_or_default();
-    tree::file(&sysroot.join("tide/squashfs").join(image).with_added_extension("squashfs"))
+    tree::file(&sysroot.join(format!("tide/squashfs/{}.squashfs", image.display())))
 }
 
 /// The tiers, of which virtual machines get this program in the place of Bootwright's.
