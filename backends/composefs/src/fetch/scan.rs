@@ -29,8 +29,8 @@ mod tests;
 const BLOCK: u64 = HEADER_SIZE as u64;
 /// Archives are filled up to a record, which is 10 KiB long unless somebody asks for more.
 const MOST_BEHIND: u64 = 1 << 20;
-/// Of headers and the smallest files, in one layer: those of some 700,000 files with attributes.
-const MOST_KEPT: u64 = 1 << 30;
+/// Of headers and the smallest files, in one layer: those of some two million tiny files, a third less with attributes.
+const MOST_KEPT: u64 = 2 << 30;
 
 /// Follows a tar stream from piece to piece. Content costs nothing, and only headers are copied.
 #[derive(Debug)]
@@ -116,7 +116,8 @@ impl Scanner {
             }
             Verdict::Content(size) => {
                 // A file that is shorter than a block may be kept as well.
-                self.keep((self.headers.len() as u64).saturating_add(size.min(BLOCK)))?;
+                let tiny = if size > BLOCK { 0 } else { size };
+                self.keep((self.headers.len() as u64).saturating_add(tiny))?;
                 self.place = if size == 0 { Place::Headers } else { Place::Content(size) };
             }
             Verdict::End => self.place = Place::Behind(0),
@@ -130,7 +131,8 @@ impl Scanner {
     fn keep(&mut self, bytes: u64) -> Result<()> {
         self.kept = self.kept.saturating_add(bytes);
         if self.kept > MOST_KEPT {
-            return Err(invalid(format!("a layer has more than {} MiB of headers", MOST_KEPT >> 20)));
+            let what = format!("a layer has more than {} MiB of headers and tiny files", MOST_KEPT >> 20);
+            return Err(Error::invalid(what).with_hint("put fewer files into one layer"));
         }
         Ok(())
     }
