@@ -77,7 +77,7 @@ impl Drop for Registry {
 pub fn with_registry(test: &str, case: impl AsyncFnOnce(Registry)) {
     if let Ok(port) = std::env::var(PORT) {
         let registry = Registry::start(port.parse().unwrap());
-        tokio::runtime::Runtime::new().unwrap().block_on(case(registry));
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(case(registry));
         return;
     }
     let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
