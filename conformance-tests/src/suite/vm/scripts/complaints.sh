@@ -16,20 +16,25 @@ ask() {
     fi
 }
 
-# What this loader makes, files bootwright-*.SUFFIX in a folder of its partition, must be there, and bootctl must list each of them.
-bootctl_lists() { # PARTITION FOLDER SUFFIX
-    ask bootctl "--print-$1-path"
-    folder=$top$(cat "$answer")/$2
-    ask bootctl list --no-pager
+# What this loader makes, files bootwright-*.SUFFIX in a folder of the ESP, must be there, and bootctl must list each of them. No machine needs its ESP
+# mounted, so that is done here (the type is that of the UEFI specification, "Defined GPT Partition Entry - Partition Type GUIDs").
+bootctl_lists() { # FOLDER SUFFIX
+    esp=$top/run/bootwright-suite-esp
+    device=$(lsblk -nrpo NAME,PARTTYPE | sed -n 's/ c12a7328-f81f-11d2-ba4b-00a0c93ec93b$//p' | head -n 1)
+    mkdir -p "$esp"
+    mount "$device" "$esp" || echo "the ESP, \"$device\", cannot be mounted"
+    folder=$esp/$1
+    ask bootctl list --no-pager "--esp-path=$esp"
     found=none
-    for file in "$folder"/bootwright-*."$3"; do
+    for file in "$folder"/bootwright-*."$2"; do
         [ -e "$file" ] || continue
         found=some
         # Without the boot counter, as bootctl shows it.
-        id=$(basename "$file" | sed -E "s/\+[0-9]+(-[0-9]+)?\.$3\$/.$3/")
+        id=$(basename "$file" | sed -E "s/\+[0-9]+(-[0-9]+)?\.$2\$/.$2/")
         grep -q -F -e "$id" "$answer" || echo "bootctl does not list $id"
     done
-    [ $found = some ] || echo "$folder has no file bootwright-*.$3 for bootctl to list"
+    [ $found = some ] || echo "$folder has no file bootwright-*.$2 for bootctl to list"
+    umount "$esp"
 }
 
 # Each option that BootOrder names must exist: efibootmgr has no line for one that does not.
@@ -62,8 +67,8 @@ ostree_knows_what_runs() {
 ask systemd-analyze verify --man=no "$top"/usr/lib/systemd/system/bootwright-*.service
 if [ -d "$top/sys/firmware/efi" ]; then
     case $loader in
-        systemd-boot) bootctl_lists boot loader/entries conf ;;
-        uki) bootctl_lists esp EFI/Linux efi ;;
+        systemd-boot) bootctl_lists loader/entries conf ;;
+        uki) bootctl_lists EFI/Linux efi ;;
     esac
     ask efibootmgr -v
     options_exist
