@@ -18,7 +18,7 @@ for modules in usr/lib/modules/*; do
         cd "$modules/kernel"
         find . -name '*.ko*' | grep -Ev '^\./(arch/x86/crypto|block|crypto|lib|mm)/' |
             grep -Ev '^\./drivers/(acpi|block|char|firmware|input|misc|pci|tty|virtio|watchdog)/' |
-            grep -Ev '^\./fs/(btrfs|efivarfs|erofs|ext4|fat|fuse|jbd2|nls|overlayfs|squashfs|xfs)/|/mbcache\.ko' | xargs rm -f
+            grep -Ev '^\./fs/(autofs|btrfs|efivarfs|erofs|ext4|fat|fuse|jbd2|nls|overlayfs|squashfs|xfs)/|/mbcache\.ko' | xargs rm -f
         find . -type d -empty -delete
     )
     find "$modules/kernel" -name '*.ko.xz' -exec chroot . zstd --quiet --decompress --rm {} +
