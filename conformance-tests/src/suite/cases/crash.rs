@@ -58,13 +58,6 @@ pub(super) const CASES: &[Case] = &[
     tried!("crash::shutdown_during_a_trial", ["BW-318"], [UNCONFIRMED], during_a_trial),
     sweep!("crash::rollback", Own, during_rollback),
     sweep!("crash::gc", Own, during_gc),
-    sweep!("crash::upgrade_and_then_its_recovery", Own, twice_during_upgrade),
-    sweep!("crash::switch_and_then_its_recovery", Own, twice_during_switch),
-    sweep!("crash::shutdown_and_then_its_recovery", Own, twice_during_shutdown),
-    sweep!("crash::first_boot_of_a_new_deployment_and_then_its_recovery", Own, twice_during_confirmation),
-    tried!("crash::a_trial_that_fails_and_then_its_recovery", ["BW-123"], [], twice_during_a_failing_trial),
-    sweep!("crash::rollback_and_then_its_recovery", Own, twice_during_rollback),
-    sweep!("crash::gc_and_then_its_recovery", Own, twice_during_gc),
 ];
 
 /// What may be left of a verb, wherever it was cut.
@@ -150,34 +143,52 @@ async fn next_upgrade(world: &mut dyn World) -> CaseResult {
     reboot_into(world, image.version).await.map(drop)
 }
 
-/// Counts the changes of a verb, then stops before each in turn and looks what is left.
-async fn sweep(world: &mut dyn World, verb: Verb, mut outcome: Outcome) -> CaseResult {
-    let start = world.checkpoint().await?;
-    let count = verb.changes(world).await?;
-    // A failing trial takes several boots at each point.
-    let points = if outcome.failing.is_some() { world.points().part(2) } else { world.points() };
-    for point in points_here(world, points, count) {
-        world.restore(&*start).await?;
-        stopped_at(world, verb, point).await?;
-        let what = format!("{verb:?} stopped before change {point} of {count}");
-        outcome.check(world).await.with_context(|| what)?;
-    }
-    Ok(())
+/// A verb on the machine from which it starts.
+struct Sweep {
+    verb: Verb,
+    start: Box<dyn std::any::Any + Send + Sync>,
+    /// Its changes, if nothing stops it.
+    count: u64,
+    outcome: Outcome,
 }
 
-/// Stops a verb before each of its changes, and then the boot that follows, with its recovery, before each of its own: all pairs if that is
-/// asked for, else some of the second.
-async fn sweep_twice(world: &mut dyn World, verb: Verb, mut outcome: Outcome) -> CaseResult {
-    let start = world.checkpoint().await?;
-    let count = verb.changes(world).await?;
-    let (first, then) = match (world.tier(), world.points()) {
-        (_, Points::All) => (Points::All, Points::All),
-        (Tier::Fakes, few) => (few, few.at_most(2)),
-        (_, few) => (few.part(4), few.at_most(1)),
-    };
-    for point in points_here(world, first, count) {
-        world.restore(&*start).await?;
-        stopped_at(world, verb, point).await?;
+impl Sweep {
+    async fn begin(world: &mut dyn World, verb: Verb, outcome: Outcome) -> anyhow::Result<Self> {
+        let start = world.checkpoint().await?;
+        let count = verb.changes(world).await?;
+        Ok(Self { verb, start, count, outcome })
+    }
+
+    /// Stops the verb before each of its changes in turn, and looks what is left.
+    async fn once(&mut self, world: &mut dyn World) -> CaseResult {
+        // A failing trial takes several boots at each point.
+        let points = if self.outcome.failing.is_some() { world.points().part(2) } else { world.points() };
+        for point in points_here(world, points, self.count) {
+            world.restore(&*self.start).await?;
+            stopped_at(world, self.verb, point).await?;
+            let what = format!("{:?} stopped before change {point} of {}", self.verb, self.count);
+            self.outcome.check(world).await.with_context(|| what)?;
+        }
+        Ok(())
+    }
+
+    /// Stops it before each of its changes, and then the boot that follows, with its recovery, before each of its own: all pairs if that is
+    /// asked for, else some of the second.
+    async fn twice(&mut self, world: &mut dyn World) -> CaseResult {
+        let (first, then) = match (world.tier(), world.points()) {
+            (_, Points::All) => (Points::All, Points::All),
+            (Tier::Fakes, few) => (few, few.at_most(2)),
+            (_, few) => (few.part(4), few.at_most(1)),
+        };
+        for point in points_here(world, first, self.count) {
+            world.restore(&*self.start).await?;
+            stopped_at(world, self.verb, point).await?;
+            self.recovery(world, point, then).await?;
+        }
+        Ok(())
+    }
+
+    async fn recovery(&mut self, world: &mut dyn World, point: u64, then: Points) -> CaseResult {
         let cut = world.checkpoint().await?;
         world.stop_before(None).await?;
         world.power_on().await.context("the boot after the first cut")?;
@@ -185,12 +196,19 @@ async fn sweep_twice(world: &mut dyn World, verb: Verb, mut outcome: Outcome) ->
         for second in points_here(world, then, later) {
             world.restore(&*cut).await?;
             boot_stopped_at(world, second).await?;
-            let what =
-                format!("{verb:?} stopped before change {point} of {count}, then before {second} of {later}");
-            outcome.check(world).await.with_context(|| what)?;
+            let first = format!("{:?} stopped before change {point} of {}", self.verb, self.count);
+            let what = format!("{first}, then the boot before {second} of {later}");
+            self.outcome.check(world).await.with_context(|| what)?;
         }
+        Ok(())
     }
-    Ok(())
+}
+
+/// One cut, then two.
+async fn sweep(world: &mut dyn World, verb: Verb, outcome: Outcome) -> CaseResult {
+    let mut sweep = Sweep::begin(world, verb, outcome).await?;
+    sweep.once(world).await?;
+    sweep.twice(world).await
 }
 
 async fn boot_stopped_at(world: &mut dyn World, point: u64) -> CaseResult {
@@ -250,81 +268,42 @@ async fn ready(world: &mut dyn World, verb: Verb) -> anyhow::Result<Outcome> {
     Ok(Outcome::new(&may_run, scene.marks))
 }
 
-async fn once(world: &mut dyn World, verb: Verb) -> CaseResult {
+async fn during(world: &mut dyn World, verb: Verb) -> CaseResult {
     let outcome = ready(world, verb).await?;
     sweep(world, verb, outcome).await
 }
 
-async fn twice(world: &mut dyn World, verb: Verb) -> CaseResult {
-    let outcome = ready(world, verb).await?;
-    sweep_twice(world, verb, outcome).await
-}
-
 async fn during_upgrade(world: &mut dyn World) -> CaseResult {
-    once(world, Verb::Upgrade).await
+    during(world, Verb::Upgrade).await
 }
 
 async fn during_switch(world: &mut dyn World) -> CaseResult {
-    once(world, Verb::Switch).await
+    during(world, Verb::Switch).await
 }
 
 async fn during_shutdown(world: &mut dyn World) -> CaseResult {
-    once(world, Verb::Shutdown).await
+    during(world, Verb::Shutdown).await
 }
 
 async fn during_confirmation(world: &mut dyn World) -> CaseResult {
-    once(world, Verb::Confirm).await
+    during(world, Verb::Confirm).await
 }
 
 async fn during_rollback(world: &mut dyn World) -> CaseResult {
-    once(world, Verb::Rollback).await
+    during(world, Verb::Rollback).await
 }
 
 async fn during_gc(world: &mut dyn World) -> CaseResult {
-    once(world, Verb::Gc).await
-}
-
-async fn twice_during_upgrade(world: &mut dyn World) -> CaseResult {
-    twice(world, Verb::Upgrade).await
-}
-
-async fn twice_during_switch(world: &mut dyn World) -> CaseResult {
-    twice(world, Verb::Switch).await
-}
-
-async fn twice_during_shutdown(world: &mut dyn World) -> CaseResult {
-    twice(world, Verb::Shutdown).await
-}
-
-async fn twice_during_confirmation(world: &mut dyn World) -> CaseResult {
-    twice(world, Verb::Confirm).await
-}
-
-async fn twice_during_rollback(world: &mut dyn World) -> CaseResult {
-    twice(world, Verb::Rollback).await
-}
-
-async fn twice_during_gc(world: &mut dyn World) -> CaseResult {
-    twice(world, Verb::Gc).await
+    during(world, Verb::Gc).await
 }
 
 /// The new deployment never comes up: the cut is in the shutdown, or where the good one cleans up after it.
-async fn failing_trial(world: &mut dyn World) -> anyhow::Result<Outcome> {
+async fn during_a_failing_trial(world: &mut dyn World) -> CaseResult {
     let marks = Marks::leave(world).await?;
     let (_, now) = with_way_back(world).await?;
     let bad = next_image(world).health(Health::NeverComesUp);
     stage(world, &bad).await?;
-    Ok(Outcome::new(&[now], marks).failing(bad.version))
-}
-
-async fn during_a_failing_trial(world: &mut dyn World) -> CaseResult {
-    let outcome = failing_trial(world).await?;
-    sweep(world, Verb::Shutdown, outcome).await
-}
-
-async fn twice_during_a_failing_trial(world: &mut dyn World) -> CaseResult {
-    let outcome = failing_trial(world).await?;
-    sweep_twice(world, Verb::Shutdown, outcome).await
+    sweep(world, Verb::Shutdown, Outcome::new(&[now], marks).failing(bad.version)).await
 }
 
 /// What boots meanwhile must not be what the next finalisation writes over.
@@ -337,7 +316,8 @@ async fn after_a_failed_trial(world: &mut dyn World) -> CaseResult {
     // An entry that led to the new tree instead of its own would not come up either.
     let next = next_image(world).health(Health::NeverComesUp);
     stage(world, &next).await?;
-    sweep(world, Verb::Shutdown, Outcome::new(&[now], marks).failing(next.version)).await
+    let outcome = Outcome::new(&[now], marks).failing(next.version);
+    Sweep::begin(world, Verb::Shutdown, outcome).await?.once(world).await
 }
 
 /// Nobody confirmed the boot of the new deployment, and the one after it takes its turn.
@@ -346,5 +326,6 @@ async fn during_a_trial(world: &mut dyn World) -> CaseResult {
     let (now, tried) = into_a_trial(world).await?;
     let next = next_image(world).health(Health::NeverComesUp);
     stage(world, &next).await?;
-    sweep(world, Verb::Shutdown, Outcome::new(&[now, tried.version], marks).failing(next.version)).await
+    let outcome = Outcome::new(&[now, tried.version], marks).failing(next.version);
+    Sweep::begin(world, Verb::Shutdown, outcome).await?.once(world).await
 }

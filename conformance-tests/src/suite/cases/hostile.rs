@@ -86,6 +86,7 @@ async fn any_layer(world: &mut dyn World) -> CaseResult {
         one(world, layer).await.with_context(|| what)?;
         before.unchanged(&outside.fingerprint()?, what)?;
     }
+    nothing_escaped(world).await?;
     upgrade(world).await.map(drop)
 }
 
@@ -103,7 +104,7 @@ async fn one(world: &mut dyn World, Hostile { tar, .. }: Hostile) -> CaseResult 
         }
         Err(other) => return Err(other.into()),
     }
-    nothing_escaped(world).await
+    Ok(())
 }
 
 /// What runs, what is to run, and the way back. A clean-up may take what was staged before that.
