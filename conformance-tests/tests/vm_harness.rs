@@ -50,11 +50,6 @@ fn a_machine_boots_runs_commands_and_keeps_its_disk_through_every_kind_of_restar
     took("systemd is done");
     let failed = text(&mut vm, "systemctl list-units --failed --no-legend --plain")?;
     assert_eq!((state.stdout_text().as_str(), failed.as_str()), ("running", ""));
-    println!(
-        "{}",
-        text(&mut vm, "systemd-analyze; systemd-analyze blame | head -25; systemd-analyze critical-chain")?
-    );
-
     vm.put_file("/var/kept", b"bytes", 0o600, COMMAND)?;
     let second = vm.reboot_and_wait(BOOT)?;
     took("ready after a reboot");

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Moments that are tried on each combination, others on each.
-const MOMENTS: u32 = 8;
+const MOMENTS: u32 = 6;
 
 /// Numbers that look random, the same in each run.
 struct Random(u64);

@@ -22,7 +22,7 @@ use features::FeatureSelection;
 use runner::Runner;
 
 /// How long each fuzz target runs in the suite; `cargo xtask fuzz` runs them for longer.
-const FUZZ_SECONDS: u64 = 5;
+const FUZZ_SECONDS: u64 = 3;
 
 /// Everything, or everything but virtual machines.
 pub fn test(workspace: &Workspace, fast: bool) -> ExitCode {
