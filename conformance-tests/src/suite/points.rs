@@ -65,6 +65,12 @@ fn spread(few: u64, count: u64) -> Vec<u64> {
     (0..few).map(|step| step * (count - 1) / (few - 1)).collect()
 }
 
+/// A number that looks random and is the same for the same text (FNV-1a, 64 bits).
+pub(in crate::suite) fn fnv1a(text: &str) -> u64 {
+    let hash = |state: u64, byte: u8| (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, hash)
+}
+
 impl std::str::FromStr for Points {
     type Err = String;
 

@@ -55,9 +55,9 @@ impl EfivarFs {
         Ok(Self { dir, path, faults: Faults::none() })
     }
 
-    /// The same, with its changes counted: for tests.
-    #[must_use]
-    pub fn with_faults(self, faults: Faults) -> Self {
+    /// The same, with changes that may fail.
+    #[cfg(test)]
+    fn with_faults(self, faults: Faults) -> Self {
         Self { faults, ..self }
     }
 

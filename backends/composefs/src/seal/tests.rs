@@ -96,6 +96,16 @@ impl Disk {
         Dir::open_ambient_dir(path, ambient_authority()).expect("repository")
     }
 
+    /// One on which only the second half of sealing is left to be done.
+    fn appended() -> (Self, Sealing) {
+        let mut disk = Self::make("verity");
+        disk.mount();
+        disk.fill();
+        let sealing = append_repository(&disk.repository(), Algorithm::Sha256).expect("append");
+        disk.unmount();
+        (disk, sealing)
+    }
+
     /// Stores `data` as composefs does: a read-only file named by its digest.
     fn store(&self, data: &[u8]) -> PathBuf {
         let name = Sha256HashValue::to_object_pathname(&compute_verity(data));
@@ -126,11 +136,7 @@ fn write_read_only(path: &Path, data: &[u8]) {
 /// spec: BW-312
 #[test]
 fn a_sealed_disk_is_clean_and_every_object_has_the_flag_and_its_size() {
-    let mut disk = Disk::make("verity");
-    disk.mount();
-    disk.fill();
-    let sealing = append_repository(&disk.repository(), Algorithm::Sha256).expect("append");
-    disk.unmount();
+    let (disk, sealing) = Disk::appended();
     let summary = sealing.finish(&disk.image()).expect("finish");
     assert_eq!(summary.files, SIZES.len() + 1);
     assert_eq!(summary.bytes, SIZES.iter().sum::<usize>() as u64 + 14);
@@ -142,11 +148,7 @@ fn a_sealed_disk_is_clean_and_every_object_has_the_flag_and_its_size() {
 /// Needs root.
 #[test]
 fn files_that_take_several_runs_of_debugfs_are_all_sealed_and_all_looked_at() {
-    let mut disk = Disk::make("verity");
-    disk.mount();
-    disk.fill();
-    let sealing = append_repository(&disk.repository(), Algorithm::Sha256).expect("append");
-    disk.unmount();
+    let (mut disk, sealing) = Disk::appended();
     sealing.seal(&disk.image(), 5).expect("sealed");
     disk.mount();
     assert!(
@@ -162,11 +164,7 @@ fn files_that_take_several_runs_of_debugfs_are_all_sealed_and_all_looked_at() {
 /// Needs root.
 #[test]
 fn a_second_run_over_a_sealed_repository_has_nothing_to_do() {
-    let mut disk = Disk::make("verity");
-    disk.mount();
-    disk.fill();
-    let sealing = append_repository(&disk.repository(), Algorithm::Sha256).expect("append");
-    disk.unmount();
+    let (mut disk, sealing) = Disk::appended();
     sealing.finish(&disk.image()).expect("finish");
     disk.mount();
     let again = append_repository(&disk.repository(), Algorithm::Sha256).expect("append again");

@@ -159,14 +159,19 @@ impl Sweep {
         Ok(Self { verb, start, count, outcome })
     }
 
+    /// Stops the verb before this change; returns that in words.
+    async fn cut(&self, world: &mut dyn World, point: u64) -> anyhow::Result<String> {
+        world.restore(&*self.start).await?;
+        stopped_at(world, self.verb, point).await?;
+        Ok(format!("{:?} stopped before change {point} of {}", self.verb, self.count))
+    }
+
     /// Stops the verb before each of its changes in turn, and looks what is left.
     async fn once(&mut self, world: &mut dyn World) -> CaseResult {
         // A failing trial takes several boots at each point.
         let points = if self.outcome.failing.is_some() { world.points().part(2) } else { world.points() };
         for point in points_here(world, points, self.count) {
-            world.restore(&*self.start).await?;
-            stopped_at(world, self.verb, point).await?;
-            let what = format!("{:?} stopped before change {point} of {}", self.verb, self.count);
+            let what = self.cut(world, point).await?;
             self.outcome.check(world).await.with_context(|| what)?;
         }
         Ok(())
@@ -181,14 +186,13 @@ impl Sweep {
             (_, few) => (few.part(4), few.at_most(1)),
         };
         for point in points_here(world, first, self.count) {
-            world.restore(&*self.start).await?;
-            stopped_at(world, self.verb, point).await?;
-            self.recovery(world, point, then).await?;
+            let what = self.cut(world, point).await?;
+            self.recovery(world, &what, then).await?;
         }
         Ok(())
     }
 
-    async fn recovery(&mut self, world: &mut dyn World, point: u64, then: Points) -> CaseResult {
+    async fn recovery(&mut self, world: &mut dyn World, first: &str, then: Points) -> CaseResult {
         let cut = world.checkpoint().await?;
         world.stop_before(None).await?;
         world.power_on().await.context("the boot after the first cut")?;
@@ -196,7 +200,6 @@ impl Sweep {
         for second in points_here(world, then, later) {
             world.restore(&*cut).await?;
             boot_stopped_at(world, second).await?;
-            let first = format!("{:?} stopped before change {point} of {}", self.verb, self.count);
             let what = format!("{first}, then the boot before {second} of {later}");
             self.outcome.check(world).await.with_context(|| what)?;
         }

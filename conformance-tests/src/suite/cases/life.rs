@@ -6,7 +6,10 @@ use anyhow::{Context as _, ensure};
 use super::{
     World, case,
     kernel::default_kernel,
-    steps::{all_whole, has, install_image, next_image, reboot_into, shows, stage, upgrade_to},
+    steps::{
+        add_foreign, all_whole, foreign_stays, has, install_image, next_image, reboot_into, shows, stage,
+        upgrade_to,
+    },
 };
 use crate::{
     suite::{
@@ -88,16 +91,6 @@ fn takes_arguments(world: &dyn World) -> bool {
     let only_split = world.demand(&Demand::Format(KernelFormat::Split)).is_ok()
         && world.demand(&Demand::BothFormats).is_err();
     only_split || world.demand(&Demand::Loader("addons")).is_ok()
-}
-
-async fn add_foreign(world: &mut dyn World) -> anyhow::Result<Option<SeenEntry>> {
-    let demands = [Property::ForeignEntries, Property::BootMenus].map(Demand::Tier);
-    if demands.iter().any(|demand| world.demand(demand).is_err()) {
-        return Ok(None);
-    }
-    let name = world.add_foreign_entry().await?;
-    let added = world.entries().await?.into_iter().find(|entry| entry.name == name);
-    Ok(Some(added.with_context(|| format!("the foreign entry {name} is not in the menu"))?))
 }
 
 impl Life {
@@ -215,9 +208,7 @@ impl Life {
         }
         let all = world.entries().await?;
         all_whole(&all)?;
-        let kept = self.foreign.as_ref().is_none_or(|foreign| all.contains(foreign));
-        ensure!(kept, "the foreign entry {:?} is gone or changed: {all:#?}", self.foreign);
-        Ok(())
+        foreign_stays(self.foreign.as_ref(), &all)
     }
 }
 

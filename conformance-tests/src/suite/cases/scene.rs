@@ -4,15 +4,14 @@ use anyhow::{Context as _, ensure};
 
 use super::{
     World,
-    steps::{has, next_image, stage, upgrade, with_way_back},
+    steps::{add_foreign, foreign_stays, has, next_image, stage, upgrade, with_way_back},
 };
 use crate::suite::{
     CaseResult, Channel, Demand, Points, Property, Result, SeenEntry, TestImage, Trouble, UpgradeMode,
-    Version,
+    Version, points::fnv1a,
 };
 
 const IMMUTABLE: Demand = Demand::Tier(Property::ImmutableFiles);
-const FOREIGN: Demand = Demand::Tier(Property::ForeignEntries);
 
 /// A default that somebody changed, a file that no image has, and data: with what each has to hold.
 const MARKS: [(&str, &str); 3] = [
@@ -56,24 +55,12 @@ impl Marks {
         for (path, text) in MARKS {
             world.write(path, text).await?;
         }
-        let added = match world.demand(&FOREIGN) {
-            Ok(()) => world.add_foreign_entry().await,
-            Err(missing) => Err(Trouble::Missing(missing)),
-        };
-        let name = match added {
-            Ok(name) => name,
-            Err(Trouble::Missing(_)) => return Ok(Self { foreign: None }),
-            Err(other) => return Err(other.into()),
-        };
-        let seen = world.entries().await?.into_iter().find(|entry| entry.name == name);
-        Ok(Self { foreign: Some(seen.with_context(|| format!("the entry {name}"))?) })
+        Ok(Self { foreign: add_foreign(world).await? })
     }
 
     /// Whether the entry of the other system is among these, as it was.
     pub(super) fn stay_among(&self, entries: &[SeenEntry]) -> CaseResult {
-        let Some(foreign) = &self.foreign else { return Ok(()) };
-        ensure!(entries.contains(foreign), "the foreign entry {foreign:?} is not as it was: {entries:#?}");
-        Ok(())
+        foreign_stays(self.foreign.as_ref(), entries)
     }
 
     /// Whether what runs has the rest.
@@ -149,9 +136,8 @@ impl Verb {
 
 /// Points of a verb to try: where they are few, other ones on every combination.
 pub(super) fn points_here(world: &dyn World, points: Points, count: u64) -> Vec<u64> {
-    // FNV-1a: the same combination tries the same points each time.
-    let hash = |state: u64, byte: u8| (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    points.of_turn(count, world.cell().to_string().bytes().fold(0xcbf2_9ce4_8422_2325, hash))
+    // The same combination tries the same points each time.
+    points.of_turn(count, fnv1a(&world.cell().to_string()))
 }
 
 /// The verb, stopped before its `point`th change.

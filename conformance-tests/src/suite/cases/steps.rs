@@ -140,6 +140,30 @@ pub async fn has(world: &mut dyn World, path: &str, text: Option<&str>, why: &st
     Ok(())
 }
 
+/// Adds an entry of another system and returns it, as the menu shows it, where the tier has such entries and can read menus.
+///
+/// # Errors
+/// If it cannot be added, or is not in the menu then.
+pub async fn add_foreign(world: &mut dyn World) -> anyhow::Result<Option<SeenEntry>> {
+    let demands = [Property::ForeignEntries, Property::BootMenus].map(Demand::Tier);
+    if demands.iter().any(|demand| world.demand(demand).is_err()) {
+        return Ok(None);
+    }
+    let name = world.add_foreign_entry().await?;
+    let added = world.entries().await?.into_iter().find(|entry| entry.name == name);
+    Ok(Some(added.with_context(|| format!("the foreign entry {name} is not in the menu"))?))
+}
+
+/// Checks that the entry of another system, if there is one, is among these as it was.
+///
+/// # Errors
+/// If it is gone or changed.
+pub fn foreign_stays(foreign: Option<&SeenEntry>, all: &[SeenEntry]) -> anyhow::Result<()> {
+    let stays = foreign.is_none_or(|foreign| all.contains(foreign));
+    ensure!(stays, "the foreign entry {foreign:?} is gone or changed: {all:#?}");
+    Ok(())
+}
+
 /// [`whole_entries`] where the tier can read boot files; elsewhere the firmware is the judge of them.
 ///
 /// # Errors

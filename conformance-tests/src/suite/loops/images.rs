@@ -16,7 +16,7 @@ use bootwright_core::{
 use super::loader_files;
 use crate::{
     images::{BlobStore, Entry, Layer, OciImage, OciLayoutWriter, write_layer, write_tar},
-    suite::{Channel, Defect, Health, TestImage},
+    suite::{Channel, Defect, Health, TestImage, points::fnv1a},
     system::KernelFormat,
 };
 
@@ -193,8 +193,7 @@ fn versions(image: &TestImage) -> Vec<String> {
 /// A page that nothing compresses, over and over, the same for the same label.
 fn kernel_bytes(image: &TestImage) -> Vec<u8> {
     const PAGE: usize = 4096;
-    let seed = |state: u64, byte: u8| (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    let mut state = image.kernel.bytes().fold(0xcbf2_9ce4_8422_2325, seed) | 1;
+    let mut state = fnv1a(&image.kernel) | 1;
     let mut page = Vec::with_capacity(PAGE);
     while page.len() < PAGE {
         state ^= state << 13;
