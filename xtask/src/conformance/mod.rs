@@ -27,12 +27,25 @@ fn read(path: &std::path::Path) -> Result<bootwright_conformance::runner::Report
     serde_json::from_slice(&std::fs::read(path).with_context(what)?).with_context(what)
 }
 
+/// The suite, in the profile of the programs in test images.
+const RUNNER: [&str; 6] =
+    ["--profile", "image", "-p", "bootwright-conformance", "--bin", "bootwright-conformance"];
+
 /// A command that runs the suite with these arguments, in the profile of the programs in test images: what they need is built anyway,
 /// and unoptimised the tier of fakes takes twice as long.
 pub fn command(workspace: &Workspace, arguments: &[&str]) -> Command {
-    let run = ["run", "--quiet", "--profile", "image", "-p", "bootwright-conformance"];
-    let program = ["--bin", "bootwright-conformance", "--"];
-    workspace.cargo(&[&run[..], &program[..], arguments].concat())
+    workspace.cargo(&[&["run", "--quiet"][..], &RUNNER, &["--"], arguments].concat())
+}
+
+/// Commands that build the suite and the programs that it puts into images.
+pub fn builds(workspace: &Workspace) -> Vec<Command> {
+    let images = ["bootwright", "bootwright-guest-agent"];
+    let programs = images.map(|name| ["--profile", "image", "-p", name, "--bin", name]);
+    [RUNNER]
+        .iter()
+        .chain(&programs)
+        .map(|program| workspace.cargo(&[&["build"], &program[..]].concat()))
+        .collect()
 }
 
 /// Runs the suite, which is not built, and boots nothing, without some packages; its exit status is ours.

@@ -61,13 +61,8 @@ impl Build {
     /// Builds these targets, in a target folder of their own since every flag is another than elsewhere.
     pub fn make(workspace: &Workspace, targets: &[String]) -> Result<Self> {
         let host = host_triple()?;
-        let folder = workspace.root().join("target/fuzz");
-        let mut command = workspace.cargo(&["build", "--locked", "--manifest-path"]);
-        command.arg(MANIFEST).arg("--target-dir").arg(&folder);
-        // With a target, cargo leaves build scripts and macros alone, which the fuzzer is not linked with.
-        command.args(["--target", &host]).args(targets.iter().flat_map(|target| ["--bin", target]));
-        command.env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\u{1f}"));
-        steps::run(&mut command)?;
+        let folder = output(workspace);
+        steps::run(&mut cargo_build(workspace, &host, targets))?;
         let corpora = workspace.root().join(FOLDER).join("corpus");
         Ok(Self { programs: folder.join(host).join("debug"), folder, corpora })
     }
@@ -76,6 +71,27 @@ impl Build {
     pub fn command(&self, target: &str) -> Command {
         Command::new(self.programs.join(target))
     }
+}
+
+/// The command that builds all targets.
+///
+/// # Errors
+/// When it is not known for which host, or which targets there are.
+pub fn command(workspace: &Workspace) -> Result<Command> {
+    Ok(cargo_build(workspace, &host_triple()?, &targets(workspace)?))
+}
+
+fn output(workspace: &Workspace) -> PathBuf {
+    workspace.root().join("target/fuzz")
+}
+
+fn cargo_build(workspace: &Workspace, host: &str, targets: &[String]) -> Command {
+    let mut command = workspace.cargo(&["build", "--locked", "--manifest-path"]);
+    command.arg(MANIFEST).arg("--target-dir").arg(output(workspace));
+    // With a target, cargo leaves build scripts and macros alone, which the fuzzer is not linked with.
+    command.args(["--target", host]).args(targets.iter().flat_map(|target| ["--bin", target]));
+    command.env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\u{1f}"));
+    command
 }
 
 fn host_triple() -> Result<String> {

@@ -14,7 +14,7 @@ use crate::{count::Count, workspace::Workspace};
 use build::Build;
 use run::{Corpus, Plan};
 
-pub use build::MANIFEST;
+pub use build::{MANIFEST, command as build_command};
 
 /// What can be chosen.
 #[derive(Debug, clap::Args)]

@@ -11,10 +11,14 @@ use bootwright_conformance::{
 /// The backends that are booted.
 const BACKENDS: [&str; 2] = ["composefs", "ostree"];
 
-/// Builds the programs that go into images, and the images, unless they are in the cache.
+/// Builds the programs that go into images, and the images, unless they are in the cache; says what it does.
 pub fn prepare() -> Result<()> {
     let start = Instant::now();
-    let show = move |line: &str| println!("{:6.1} s  {line}", start.elapsed().as_secs_f32());
+    make(move |line: &str| println!("{:6.1} s  {line}", start.elapsed().as_secs_f32()))
+}
+
+/// The same, and `show` is told what is done.
+pub fn make(show: impl Fn(&str) + Send + Sync + 'static) -> Result<()> {
     show("building the programs that go into images");
     let mut systems = Systems::new(Cache::in_target_dir()?.with_progress(show))?;
     for backend in BACKENDS {

@@ -11,6 +11,7 @@ use crate::{
     workspace::Workspace,
 };
 
+mod ahead;
 mod example;
 mod features;
 mod images;
@@ -18,6 +19,7 @@ mod programs;
 mod root_only;
 mod runner;
 
+use ahead::Ahead;
 use features::FeatureSelection;
 use runner::Runner;
 
@@ -30,6 +32,7 @@ pub fn test(workspace: &Workspace, fast: bool) -> ExitCode {
     if !steps.check("system packages", install_packages) {
         return steps.finish_tests();
     }
+    let ahead = Ahead::start(workspace, !fast);
     let tested = features::with_tests(workspace);
     checks(workspace, &mut steps, &tested);
     let runner = Runner::find(workspace);
@@ -43,6 +46,7 @@ pub fn test(workspace: &Workspace, fast: bool) -> ExitCode {
         let count = steps.tests(&selection.name(), &mut runner.feature_tests(workspace, selection));
         steps.skipped(count.skipped);
     }
+    ahead.join();
     conformance(workspace, &mut steps);
     let example = example::start_tests(workspace, host::is_root());
     let asked = programs::tests(workspace, runner, &mut steps);
@@ -129,22 +133,20 @@ fn machine_tests(workspace: &Workspace, runner: Runner, fast: bool, steps: &mut 
         steps.note("skipped, since they need root to make disks: the tests that boot virtual machines");
         return 0;
     }
-    // Images are made by one processor, and the example's machine needs one.
     let example = example::start_machine_tests(workspace);
     let prepared = steps.check("images for virtual machines", images::prepare);
+    let tests =
+        prepared.then(|| steps.tests("tests in virtual machines", &mut runner.machine_tests(workspace)));
     let example = steps.join(example);
     steps.skipped(example.skipped);
-    if !prepared {
-        return 0;
-    }
-    let ran = steps.tests("tests in virtual machines", &mut runner.machine_tests(workspace)).ran();
+    let Some(tests) = tests else { return 0 };
     let mut suite =
         conformance::command(workspace, &["--tier", "vm", "--ci", "--report", conformance::VM_REPORT]);
     let count = steps.tests("conformance suite in virtual machines", &mut suite);
     steps.skipped(count.skipped);
     let (skipped, report) = (count.skipped, conformance::VM_REPORT);
     steps.note(format!("skipped, since the matrix does not pin them for each change: {skipped} cases in virtual machines ({report}/report.html)"));
-    ran
+    tests.ran()
 }
 
 /// Whether the workspace has this file.

@@ -1,7 +1,7 @@
 //! Tests that depend on programs and libraries of other projects as they are on this machine: those that no package brings are built here, and
 //! what cannot be shown here is said at the end.
 
-use std::process::Command;
+use std::{path::PathBuf, process::Command};
 
 use bootwright_conformance::host;
 
@@ -49,11 +49,19 @@ fn has_feature(version: &str, feature: &str) -> bool {
     version.lines().any(|line| line.trim().strip_prefix("- ") == Some(feature))
 }
 
+fn cfsctl_folder() -> PathBuf {
+    host::target_dir().join(format!("cfsctl-{}", cfsctl::VERSION))
+}
+
+/// A command that builds what tests ask here, if they run.
+pub fn build(workspace: &Workspace) -> Option<Command> {
+    host::is_root().then(|| cfsctl::command(workspace, &cfsctl_folder(), &SMALL))
+}
+
 /// Returns how many tests ran.
 fn ask_cfsctl(workspace: &Workspace, runner: Runner, steps: &mut Steps) -> u64 {
-    let folder = host::target_dir().join(format!("cfsctl-{}", cfsctl::VERSION));
     println!("building cfsctl, unless it is there");
-    let program = match cfsctl::build(workspace, &folder, &SMALL) {
+    let program = match cfsctl::build(workspace, &cfsctl_folder(), &SMALL) {
         Ok(program) => program,
         Err(error) => {
             // Somebody else's program: that it does not build here is no defect of ours.
