@@ -19,7 +19,8 @@ use bootwright_core::{
 use bootwright_loader_grub2::Grub2;
 use grub::{Grub, Loaded};
 use support::{
-    Machine, Store, add, deployment, entry_id, keep, order, plan_with, publish, roll_back, set, tree, write,
+    Machine, Make, Store, add, deployment, entry_id, keep, order, plan_with, publish, roll_back,
+    room_covers_each_change, set, tree, write,
 };
 
 const CONFIG: &str = "EFI/bootwright/grub.cfg";
@@ -181,6 +182,18 @@ async fn crash_sweep(xbootldr: bool, make: impl Fn(&Store, &BootState) -> BootPl
         assert!(n >= 2 && after == new && !faults.stopped());
         return;
     }
+}
+
+/// spec: BW-404
+#[tokio::test]
+async fn the_room_that_is_asked_for_covers_each_change_of_a_publication() {
+    let split: Make = |store, state| plan_with(state, PlannedEntry::Add(Box::new(tried(store, "c", 3))));
+    let unified: Make =
+        |store, state| plan_with(state, PlannedEntry::Add(Box::new(store.unified("c", "extra"))));
+    let apart = || Machine { xbootldr: true, ..Machine::new() };
+    room_covers_each_change(Machine::new, faulty, &["a"], split).await;
+    room_covers_each_change(apart, faulty, &[], split).await;
+    room_covers_each_change(Machine::new, faulty, &["a"], unified).await;
 }
 
 /// spec: BW-401

@@ -14,7 +14,8 @@ use bootwright_core::{
 };
 use bootwright_loader_systemd_boot::SystemdBoot;
 use support::{
-    Machine, Store, add, deployment, entry_id, keep, order, plan_with, publish, roll_back, set, tree, write,
+    Machine, Make, Store, add, deployment, entry_id, keep, order, plan_with, publish, roll_back,
+    room_covers_each_change, set, tree, write,
 };
 
 fn loader(machine: &Machine) -> SystemdBoot {
@@ -368,15 +369,12 @@ async fn a_store_that_gives_other_bytes_is_an_integrity_error_and_leaves_nothing
 
 /// spec: BW-404
 #[tokio::test]
-async fn the_room_that_is_asked_for_covers_what_is_written() {
-    let (machine, store) = with(&["a"]).await;
-    let state = loader(&machine).read().await.unwrap();
-    let size = |machine: &Machine| tree(&machine.esp()).values().map(|c| c.len() as u64).sum::<u64>();
-    let before = size(&machine);
-    let plan = plan_with(&state, PlannedEntry::Add(Box::new(store.unified("b", "x"))));
-    let need = loader(&machine).space_needed(&plan).await.unwrap();
-    publish(&loader(&machine), &plan, &store).await.unwrap();
-    assert!(need[0].needed >= size(&machine) - before, "{need:?}");
+async fn the_room_that_is_asked_for_covers_each_change_of_a_publication() {
+    let split: Make = |store, state| plan_with(state, PlannedEntry::Add(Box::new(store.split("c"))));
+    let unified: Make =
+        |store, state| plan_with(state, PlannedEntry::Add(Box::new(store.unified("c", "extra"))));
+    room_covers_each_change(Machine::new, faulty, &["a"], split).await;
+    room_covers_each_change(Machine::new, faulty, &[], unified).await;
 }
 
 /// What systemd-boot does to a counted entry before it starts it.

@@ -14,8 +14,8 @@ use bootwright_core::{
 };
 use firmware::{boot, boots, faulty, first_start, loader, new_trial, tried, with};
 use support::{
-    Machine, PARTITION, Store, add, deployment, entry_id, keep, order, plan_with, publish, roll_back, set,
-    tree, write,
+    Machine, Make, PARTITION, Store, add, deployment, entry_id, keep, order, plan_with, publish, roll_back,
+    room_covers_each_change, set, tree, write,
 };
 
 /// spec: BW-405
@@ -47,8 +47,6 @@ async fn without_firmware_the_removable_media_path_boots_and_the_order_is_rememb
     let state = loader(&machine).read().await.unwrap();
     assert_eq!((order(&state), state.generation), (vec!["a".into(), "b".into()], 3));
 }
-
-type Make = fn(&Store, &BootState) -> BootPlan;
 
 fn new_default(store: &Store, state: &BootState) -> BootPlan {
     plan_with(state, PlannedEntry::Add(Box::new(store.split("c"))))
@@ -393,16 +391,11 @@ async fn a_store_that_gives_other_bytes_is_an_integrity_error_and_leaves_nothing
 
 /// spec: BW-404
 #[tokio::test]
-async fn the_room_that_is_asked_for_covers_what_is_written() {
-    for machine in [Machine::new(), Machine::without_firmware()] {
-        let (machine, store) = with(machine, &["a"]).await;
-        let size = |machine: &Machine| tree(&machine.esp()).values().map(|c| c.len() as u64).sum::<u64>();
-        let (before, state) = (size(&machine), loader(&machine).read().await.unwrap());
-        let plan = new_default(&store, &state);
-        let need = loader(&machine).space_needed(&plan).await.unwrap();
-        publish(&loader(&machine), &plan, &store).await.unwrap();
-        assert!(need[0].needed >= size(&machine) - before, "{need:?}");
-    }
+async fn the_room_that_is_asked_for_covers_each_change_of_a_publication() {
+    room_covers_each_change(Machine::new, faulty, &["a"], new_default).await;
+    room_covers_each_change(Machine::new, faulty, &[], sealed).await;
+    room_covers_each_change(Machine::without_firmware, faulty, &["a"], new_default).await;
+    room_covers_each_change(Machine::without_firmware, faulty, &["a", "b"], back).await;
 }
 
 /// spec: BW-410

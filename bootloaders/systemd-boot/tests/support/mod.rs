@@ -109,6 +109,8 @@ pub struct Store {
     pub files: BTreeMap<String, Vec<u8>>,
     /// Blobs whose reading stops halfway because the disk is full.
     pub full: BTreeSet<String>,
+    /// How many bytes of nothing kernels have besides what they are told apart by.
+    pub padding: usize,
 }
 
 impl Store {
@@ -131,7 +133,9 @@ impl Store {
 
     /// An entry for a deployment with kernel and initrd; `root=<id>` is on its command line, and its kernel holds `kernel of <id>`.
     pub fn split(&self, id: &str) -> EntrySpec {
-        let kernel = synthetic::image(&[(".setup", format!("kernel of {id}").as_bytes())]);
+        let padding = vec![0; self.padding];
+        let kernel =
+            synthetic::image(&[(".setup", format!("kernel of {id}").as_bytes()), (".text", &padding)]);
         let kernel = KernelArtifacts::Split {
             kver: "6.12.1".into(),
             kernel: self.blob(&format!("{id}/linux"), &kernel),
@@ -144,8 +148,9 @@ impl Store {
     /// An entry for a deployment with a sealed UKI that embeds `root=<id>`, and an addon.
     pub fn unified(&self, id: &str, extra: &str) -> EntrySpec {
         let cmdline = format!("root={id} sealed");
+        let linux = [b"kernel".as_slice(), &vec![0; self.padding]].concat();
         let uki =
-            synthetic::image(&[(".osrel", b"ID=x"), (".cmdline", cmdline.as_bytes()), (".linux", b"kernel")]);
+            synthetic::image(&[(".osrel", b"ID=x"), (".cmdline", cmdline.as_bytes()), (".linux", &linux)]);
         let addon = synthetic::image(&[(".cmdline", b"from-addon")]);
         let kernel = KernelArtifacts::Unified {
             kver: None,
@@ -259,6 +264,49 @@ pub async fn add(loader: &dyn Bootloader, store: &Store, spec: EntrySpec) {
 pub async fn roll_back(loader: &dyn Bootloader, store: &Store, id: &str) {
     let state = loader.read().await.unwrap();
     publish(loader, &plan_with(&state, keep(&state, id)), store).await.unwrap();
+}
+
+/// Makes a plan from what is published.
+pub type Make = fn(&Store, &BootState) -> BootPlan;
+
+/// Stops a publication after each of its changes: what boot files take then, whole clusters and folders, is covered by what they took before and by
+/// what was asked for beforehand, of which more than half is used. `ids` are published already. Kernels are large, so that one copy more would not fit
+/// into what plugins leave free.
+pub async fn room_covers_each_change<L: Bootloader>(
+    machine: impl Fn() -> Machine,
+    loader: impl Fn(&Machine, &Faults) -> L,
+    ids: &[&str],
+    make: Make,
+) {
+    let mut most = 0;
+    for n in 1.. {
+        let (machine, store) = (machine(), Store { padding: 3 << 20, ..Store::new() });
+        let usual = loader(&machine, &Faults::none());
+        for id in ids {
+            add(&usual, &store, store.split(id)).await;
+        }
+        let plan = make(&store, &usual.read().await.unwrap());
+        let needs = usual.space_needed(&plan).await.unwrap();
+        let (asked, before) =
+            (needs.iter().map(|need| need.needed).sum::<u64>(), room(machine.folder.path()));
+        let faults = Faults::stop_before(n);
+        let done = publish(&loader(&machine, &faults), &plan, &store).await;
+        let taken = room(machine.folder.path()).saturating_sub(before);
+        assert!(taken <= asked, "{asked} asked for, {taken} taken after change {n}");
+        most = taken.max(most);
+        if !faults.stopped() {
+            done.unwrap();
+            return assert!(most > asked / 2, "{asked} asked for, and no more than {most} taken");
+        }
+    }
+}
+
+/// What all below a folder takes, in bytes: whole clusters for each file, and one for each folder.
+fn room(folder: &Path) -> u64 {
+    const CLUSTER: u64 = 4096;
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let file = |path: &Path| path.metadata().unwrap().len().next_multiple_of(CLUSTER);
+    entries.map(|path| if path.is_dir() { CLUSTER + room(&path) } else { file(&path) }).sum()
 }
 
 /// Every file below a folder, with its content.
