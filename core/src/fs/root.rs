@@ -271,7 +271,7 @@ impl Root {
         options.write(true).create(true).truncate(true);
         let mut file = self.faults.again(|| self.dir.open_with(path, &options))?;
         let written = write(&mut file)?;
-        file.sync_all()?;
+        self.faults.sync(|| format!("sync {}", self.show(path)), || file.sync_all())?;
         Ok(written)
     }
 
@@ -319,7 +319,8 @@ impl Root {
     /// Makes a file and its entry in its folder durable.
     pub fn sync_path(&self, path: &str) -> Result<()> {
         let what = || format!("sync {}", self.show(path));
-        self.dir.open(path).and_then(|file| file.sync_all()).context_io(what)?;
+        let file = self.dir.open(path).context_io(what)?;
+        self.faults.sync(what, || file.sync_all()).context_io(what)?;
         self.sync_parent(path)
     }
 
@@ -327,7 +328,7 @@ impl Root {
     pub fn sync_folder(&self, path: &str) -> Result<()> {
         let what = || format!("sync folder {}", self.show(path));
         let folder = self.open_folder(path).context_io(what)?;
-        rustix::io::retry_on_intr(|| rustix::fs::fsync(&folder)).context_io(what)
+        self.faults.sync(what, || Ok(rustix::fs::fsync(&folder)?)).context_io(what)
     }
 
     /// Swaps two names in one step (`renameat2` with `RENAME_EXCHANGE`; on FAT since Linux 6.0).
@@ -429,7 +430,7 @@ impl Root {
     pub fn sync_filesystem(&self) -> Result<()> {
         let what = || format!("sync the file system of {}", self.label.display());
         let handle = self.open_folder(".").context_io(what)?;
-        rustix::io::retry_on_intr(|| rustix::fs::syncfs(&handle)).context_io(what)
+        self.faults.sync(what, || Ok(rustix::fs::syncfs(&handle)?)).context_io(what)
     }
 
     /// Bytes that may still be written on this file system.

@@ -1,4 +1,4 @@
-//! One change to the disk fails, and no other does.
+//! One change to the disk fails, or one call that makes changes durable, and no other does.
 
 use anyhow::{Context as _, ensure};
 use bootwright_core::{
@@ -39,13 +39,15 @@ pub(super) const CASES: &[Case] = &[
 async fn sweep(world: &mut dyn World, verb: Verb, image: &TestImage, may_run: &[Version]) -> CaseResult {
     let start = world.checkpoint().await?;
     let before = world.fingerprint().await?;
-    let count = verb.changes(world).await?;
+    let changes = verb.changes(world).await?;
+    let syncs = world.syncs().await?;
     let kinds = Fault::ALL.len() as u64;
     for (kind, fault) in (0..).zip(Fault::ALL) {
+        let count = if fault == Fault::Sync { syncs } else { changes };
         for point in world.points().part(kinds).of_kind(count, kind, kinds) {
             world.restore(&*start).await?;
             world.publish(Channel::MAIN, image).await?;
-            let what = format!("{fault:?} at change {point} of {count} of {verb:?}");
+            let what = format!("{fault:?} at {point} of {count} in {verb:?}");
             one(world, verb, may_run, &before, (point, fault)).await.with_context(|| what)?;
         }
     }
@@ -87,6 +89,7 @@ fn may_go_unsaid(fault: Fault, change: &str) -> bool {
         Fault::NoSpace => change.ends_with("clean.json"),
         // A folder on FAT that Linux does not let go of.
         Fault::Io => change.starts_with("remove folder") && change.contains("esp/"),
+        Fault::Sync => false,
         Fault::Signal => true,
     }
 }
@@ -110,7 +113,7 @@ async fn the_same_again(world: &mut dyn World, verb: Verb, may_run: &[Version]) 
 fn is_clear(refusal: &Refusal, fault: Fault) -> CaseResult {
     let kind = match fault {
         Fault::NoSpace => ErrorKind::NoSpace,
-        Fault::Io => ErrorKind::Io,
+        Fault::Io | Fault::Sync => ErrorKind::Io,
         Fault::Signal => anyhow::bail!("a signal made it fail: {}", refusal.text),
     };
     ensure!(refusal.kind == kind, "reported as {}, not as {kind}: {}", refusal.kind, refusal.text);
