@@ -27,16 +27,18 @@ pub enum Fault {
     Signal,
     /// `EIO`, but from a call that makes durable what was written before: it is there, and may not be after a power cut.
     Sync,
+    /// `EIO` from a call that opens, lists or looks at something.
+    Read,
 }
 
 impl Fault {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::NoSpace, Self::Io, Self::Signal, Self::Sync];
+    /// Those of changes, and of what makes changes durable.
+    pub const OF_CHANGES: [Self; 4] = [Self::NoSpace, Self::Io, Self::Signal, Self::Sync];
 
     fn error(self) -> std::io::Error {
         std::io::Error::from(match self {
             Self::NoSpace => std::io::ErrorKind::StorageFull,
-            Self::Io | Self::Sync => return std::io::Error::other("injected input/output error"),
+            Self::Io | Self::Sync | Self::Read => return rustix::io::Errno::IO.into(),
             Self::Signal => std::io::ErrorKind::Interrupted,
         })
     }
@@ -46,6 +48,7 @@ impl Fault {
 struct Shared {
     count: AtomicU64,
     syncs: AtomicU64,
+    reads: AtomicU64,
     stop_at: Mutex<Option<(u64, ErrorKind)>>,
     fail_at: Mutex<Option<(u64, Fault)>>,
     met: Mutex<Option<String>>,
@@ -67,7 +70,7 @@ impl Faults {
         faults
     }
 
-    /// Mutation `n` (counted from 0) fails like this, and nothing else does; with [`Fault::Sync`] it is the `n`th sync.
+    /// Mutation `n` (counted from 0) fails like this, and nothing else does; with [`Fault::Sync`] and [`Fault::Read`] it is the `n`th of those.
     pub fn fail_once(n: u64, fault: Fault) -> Self {
         let faults = Self::default();
         *faults.0.fail_at.lock().unwrap_or_else(PoisonError::into_inner) = Some((n, fault));
@@ -92,12 +95,25 @@ impl Faults {
         what: impl FnOnce() -> String,
         call: impl FnMut() -> std::io::Result<T>,
     ) -> std::io::Result<T> {
-        let index = self.0.syncs.fetch_add(1, Ordering::SeqCst);
-        if self.chosen(index).is_some_and(|fault| fault == Fault::Sync) {
-            self.meet(&what());
-            return Err(Fault::Sync.error());
-        }
+        self.other(Fault::Sync, &self.0.syncs, what)?;
         again(call)
+    }
+
+    /// To be called before a file or a folder is read.
+    ///
+    /// # Errors
+    /// That of [`Fault::Read`], where it was chosen for this one.
+    pub(crate) fn read(&self, what: impl FnOnce() -> String) -> std::io::Result<()> {
+        self.other(Fault::Read, &self.0.reads, what)
+    }
+
+    fn other(&self, kind: Fault, counter: &AtomicU64, what: impl FnOnce() -> String) -> std::io::Result<()> {
+        let index = counter.fetch_add(1, Ordering::SeqCst);
+        if self.chosen(index) != Some(kind) {
+            return Ok(());
+        }
+        self.meet(&what());
+        Err(kind.error())
     }
 
     /// Whether a signal comes now that [`Fault::Signal`] chose; once.
@@ -168,7 +184,10 @@ impl Faults {
     }
 
     fn fail(&self, index: u64, what: &str) -> Result<()> {
-        let Some(fault) = self.chosen(index).filter(|fault| *fault != Fault::Sync) else { return Ok(()) };
+        let Some(fault) = self.chosen(index).filter(|fault| !matches!(fault, Fault::Sync | Fault::Read))
+        else {
+            return Ok(());
+        };
         self.meet(what);
         if fault == Fault::Signal {
             self.0.interrupted.store(true, Ordering::SeqCst);
@@ -219,11 +238,36 @@ mod tests {
         let mut made = Vec::new();
         for name in ["first", "second", "third"] {
             faults.before(name).unwrap();
-            let outcome = faults.sync(|| name.to_owned(), || Ok(made.push(name)));
+            let call = || {
+                made.push(name);
+                Ok(())
+            };
+            let outcome = faults.sync(|| name.to_owned(), call);
             assert_eq!(outcome.is_ok(), name != "second");
         }
         assert_eq!((made, faults.met().as_deref()), (vec!["first", "third"], Some("second")));
         assert_eq!((faults.count(), faults.syncs()), (3, 3));
+    }
+
+    #[test]
+    fn a_read_that_was_to_fail_says_that_nobody_knows_what_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a"), "text").unwrap();
+        for n in 0..3 {
+            let root = crate::fs::Root::open(folder.path(), Faults::fail_once(n, Fault::Read)).unwrap();
+            let found = [
+                root.read("a").map(|read| read.is_some()),
+                root.list(".").map(|names| !names.is_empty()),
+                root.size_of("a").map(|size| size.is_some()),
+            ];
+            for (call, found) in (0..).zip(found) {
+                assert_eq!(
+                    found.map_err(|error| error.is_unreadable()),
+                    if call == n { Err(true) } else { Ok(true) }
+                );
+            }
+            assert!(root.read("none").unwrap().is_none());
+        }
     }
 
     #[test]
