@@ -67,7 +67,7 @@ async fn nothing_is_lost(world: &mut dyn World, verb: Verb, scene: &Scene) -> Ca
 
 /// Where points are few, each combination lets other kinds of calls fail: the same ones each time.
 fn faults_here(world: &dyn World) -> Vec<Fault> {
-    const FEW: usize = 3;
+    const FEW: usize = 2;
     let kinds = Fault::OF_CHANGES;
     match world.points() {
         Points::Few(few) if few < kinds.len() as u64 => {

@@ -177,7 +177,7 @@ async fn refused_with_numbers(world: &mut dyn World) -> CaseResult {
 
 /// Refused with little, and staged with more: at each number in between, it stops at another step.
 async fn upgrade_on_a_full_root(world: &mut dyn World) -> CaseResult {
-    let step = if world.points() == Points::All { 4 } else { 16 };
+    let step = if world.points() == Points::All { 4 } else { 64 };
     for with in Filler::ALL {
         let running = world.running().await?;
         let image = next_image(world);

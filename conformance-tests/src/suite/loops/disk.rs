@@ -73,7 +73,10 @@ impl LoopDisk {
     }
 
     fn mount(&mut self) -> Result<()> {
-        host::run(host::command("mount").args(["-o", "loop"]).arg(self.image("root")).arg(self.sysroot()))?;
+        // Nor is a flush of the device waited for: it is a file in memory.
+        let mut mount = host::command("mount");
+        mount.args(["-o", "loop,barrier=0,noatime"]).arg(self.image("root")).arg(self.sysroot());
+        host::run(&mut mount)?;
         self.mounted = true;
         Ok(())
     }
@@ -83,7 +86,7 @@ impl LoopDisk {
         let image = self.image("esp");
         File::create(&image)?.set_len(ESP_SIZE)?;
         host::run(host::command("mkfs.vfat").args(["-F", "16", "-s", "1"]).arg(&image))?;
-        let options = "loop,umask=0077,shortname=winnt";
+        let options = "loop,umask=0077,shortname=winnt,noatime";
         let mut fat = host::command("mount");
         fat.args(["-t", "vfat", "-o", options]).arg(&image).arg(self.esp());
         if host::run(&mut fat).is_ok() {
