@@ -44,10 +44,8 @@ impl<'a> Run<'a> {
 
     /// Comes before whatever may leave something in the store that a clean-up has to find.
     fn will_change_store(&mut self) -> Result<()> {
-        let state = &self.engine.parts.state;
-        // Asked before: if it is only not known whether that is durable, it is forgotten all the same.
-        self.was_clean |= state.clean()?.is_some();
-        state.forget_clean()
+        self.was_clean |= self.engine.parts.state.forget_clean()?;
+        Ok(())
     }
 
     /// Runs all steps under the journal.

@@ -37,10 +37,7 @@ impl Found {
     }
 }
 
-/// Every deployment. One whose origin file is damaged is passed over with a warning: it must not take the others down.
-///
-/// # Errors
-/// If the device does not give one back: who deletes what is not listed must not take it for gone.
+/// Every deployment. One whose origin file cannot be read is passed over with a warning: it must not take the others down.
 pub(crate) fn all(context: &BackendContext) -> Result<Vec<Found>> {
     let mut found = Vec::new();
     for root in context.sysroot.list(DEPLOY)? {
@@ -49,7 +46,6 @@ pub(crate) fn all(context: &BackendContext) -> Result<Vec<Found>> {
             match read(context, &root, stem) {
                 Ok(Some(origin)) => found.push(Found { root: root.clone(), origin }),
                 Ok(None) => {}
-                Err(error) if error.is_unreadable() => return Err(error),
                 Err(error) => tracing::warn!("{DEPLOY}/{root}/{name} is passed over: {error}"),
             }
         }
