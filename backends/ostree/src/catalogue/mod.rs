@@ -9,6 +9,7 @@
 //! the new entries are durable, and whoever finds a note first turns `/boot/loader` back ([`Catalogue::turn_back`]).
 
 mod entry;
+pub(crate) mod freeze;
 pub(crate) mod layout;
 pub(crate) mod unpublished;
 

@@ -21,6 +21,7 @@ use super::{
 };
 use crate::catalogue::{
     Catalogue,
+    freeze::without_freezing,
     unpublished::{self, Note},
 };
 use crate::errors::LibraryContext as _;
@@ -160,9 +161,7 @@ fn write_list(context: &BackendContext, catalogue: &Catalogue<'_>, list: &[Deplo
     // Cleaning up is for when the new list is published.
     let options = ostree::SysrootWriteDeploymentsOpts { do_postclean: false };
     context.sysroot.faults().before(&what())?;
-    catalogue
-        .sysroot
-        .write_deployments_with_options(list, &options, Cancellable::NONE)
-        .or_kind(ErrorKind::Io, what)?;
+    let write = || catalogue.sysroot.write_deployments_with_options(list, &options, Cancellable::NONE);
+    without_freezing(write)?.or_kind(ErrorKind::Io, what)?;
     context.sysroot.sync_filesystem()
 }
