@@ -14,17 +14,23 @@ pub const VERSION: &str = "0.9.4";
 
 /// Builds it into this folder, unless it is there; `arguments` are for `cargo install`.
 pub fn build(workspace: &Workspace, folder: &Path, arguments: &[&str]) -> Result<PathBuf> {
-    let program = folder.join("bin/cfsctl");
-    if !program.exists() {
-        steps::run(&mut command(workspace, folder, arguments))?;
+    if let Some(mut command) = command(workspace, folder, arguments) {
+        steps::run(&mut command)?;
     }
-    Ok(program)
+    Ok(program(folder))
 }
 
-/// The command that [`build`] runs.
-pub fn command(workspace: &Workspace, folder: &Path, arguments: &[&str]) -> Command {
+/// The command that [`build`] runs; `None` if the program is there.
+pub fn command(workspace: &Workspace, folder: &Path, arguments: &[&str]) -> Option<Command> {
+    if program(folder).exists() {
+        return None;
+    }
     let version = format!("composefs-ctl@{VERSION}");
     let mut command = workspace.cargo(&["install", "--locked", &version, "--root"]);
     command.arg(folder).args(arguments);
-    command
+    Some(command)
+}
+
+fn program(folder: &Path) -> PathBuf {
+    folder.join("bin/cfsctl")
 }

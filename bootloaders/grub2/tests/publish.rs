@@ -19,8 +19,8 @@ use bootwright_core::{
 use bootwright_loader_grub2::Grub2;
 use grub::{Grub, Loaded};
 use support::{
-    Machine, Make, Store, add, deployment, entry_id, keep, order, plan_with, publish, roll_back,
-    room_covers_each_change, set, tree, write,
+    Machine, Make, Store, add, back, deployment, entry_id, keep, new_default, order, plan_with, publish,
+    roll_back, room_covers_each_change, sealed, set, tree, write,
 };
 
 const CONFIG: &str = "EFI/bootwright/grub.cfg";
@@ -149,7 +149,7 @@ async fn what_grub_cannot_hand_over_is_refused_before_anything_is_written() {
 }
 
 /// Stops a publication before each of its mutations, and checks what boots and what the loader says boots.
-async fn crash_sweep(xbootldr: bool, make: impl Fn(&Store, &BootState) -> BootPlan, new: &str) {
+async fn crash_sweep(xbootldr: bool, make: Make, new: &str) {
     for n in 0.. {
         let (mut machine, store) = (Machine::new(), Store::new());
         machine.xbootldr = xbootldr;
@@ -184,36 +184,32 @@ async fn crash_sweep(xbootldr: bool, make: impl Fn(&Store, &BootState) -> BootPl
     }
 }
 
+/// `c` in front, on trial.
+fn new_trial(store: &Store, state: &BootState) -> BootPlan {
+    plan_with(state, PlannedEntry::Add(Box::new(tried(store, "c", 3))))
+}
+
 /// spec: BW-404
 #[tokio::test]
 async fn the_room_that_is_asked_for_covers_each_change_of_a_publication() {
-    let split: Make = |store, state| plan_with(state, PlannedEntry::Add(Box::new(tried(store, "c", 3))));
-    let unified: Make =
-        |store, state| plan_with(state, PlannedEntry::Add(Box::new(store.unified("c", "extra"))));
     let apart = || Machine { xbootldr: true, ..Machine::new() };
-    room_covers_each_change(Machine::new, faulty, &["a"], split).await;
-    room_covers_each_change(apart, faulty, &[], split).await;
-    room_covers_each_change(Machine::new, faulty, &["a"], unified).await;
+    room_covers_each_change(Machine::new, faulty, &["a"], new_trial).await;
+    room_covers_each_change(apart, faulty, &[], new_trial).await;
+    room_covers_each_change(Machine::new, faulty, &["a"], sealed).await;
 }
 
 /// spec: BW-401
 #[tokio::test]
 async fn a_power_cut_at_any_point_of_a_publication_leaves_the_old_or_the_new_system() {
-    let new = |store: &Store, state: &BootState| {
-        plan_with(state, PlannedEntry::Add(Box::new(tried(store, "c", 3))))
-    };
-    crash_sweep(false, new, "c").await;
-    crash_sweep(true, new, "c").await;
-    let unified = |store: &Store, state: &BootState| {
-        plan_with(state, PlannedEntry::Add(Box::new(store.unified("c", "extra"))))
-    };
-    crash_sweep(false, unified, "c").await;
+    crash_sweep(false, new_trial, "c").await;
+    crash_sweep(true, new_trial, "c").await;
+    crash_sweep(false, sealed, "c").await;
 }
 
 /// spec: BW-401
 #[tokio::test]
 async fn a_power_cut_at_any_point_of_a_rollback_leaves_the_old_or_the_new_system() {
-    crash_sweep(false, |_, state| plan_with(state, keep(state, "a")), "a").await;
+    crash_sweep(false, back, "a").await;
 }
 
 /// spec: BW-002, BW-102
@@ -221,7 +217,7 @@ async fn a_power_cut_at_any_point_of_a_rollback_leaves_the_old_or_the_new_system
 async fn staging_is_invisible_and_reads_nothing_for_entries_that_stay() {
     let (machine, store) = with(&["a", "b"]).await;
     let before = read(&machine).await;
-    let plan = plan_with(&before, PlannedEntry::Add(Box::new(store.split("c"))));
+    let plan = new_default(&store, &before);
     let _ = loader(&machine).stage(&plan, &store, Some(&store)).await.unwrap();
     assert_eq!(read(&machine).await, before);
     assert_eq!(boots(&machine).as_deref(), Some("b"));

@@ -14,8 +14,8 @@ use bootwright_core::{
 };
 use bootwright_loader_systemd_boot::SystemdBoot;
 use support::{
-    Machine, Make, Store, add, deployment, entry_id, keep, order, plan_with, publish, roll_back,
-    room_covers_each_change, set, tree, write,
+    Machine, Make, Store, add, back, deployment, entry_id, keep, new_default, order, plan_with, publish,
+    roll_back, room_covers_each_change, sealed, set, tree, write,
 };
 
 fn loader(machine: &Machine) -> SystemdBoot {
@@ -96,7 +96,7 @@ async fn the_newest_publication_boots_and_the_others_follow_in_order() {
 }
 
 /// Stops a publication before each of its mutations, and checks what boots and what the loader says boots.
-async fn crash_sweep(make: impl Fn(&Store, &bootwright_core::model::BootState) -> BootPlan, new: &str) {
+async fn crash_sweep(make: Make, new: &str) {
     for n in 0.. {
         let (machine, store) = with(&["a", "b"]).await;
         let plan = make(&store, &loader(&machine).read().await.unwrap());
@@ -116,18 +116,12 @@ async fn crash_sweep(make: impl Fn(&Store, &bootwright_core::model::BootState) -
             assert!(n >= 2 && after == new && !faults.stopped());
             return;
         }
-        recover(&machine, &store, &after, &make, new).await;
+        recover(&machine, &store, &after, make, new).await;
     }
 }
 
 /// After a crash: sweeping changes nothing that boots, and a second attempt succeeds.
-async fn recover(
-    machine: &Machine,
-    store: &Store,
-    before: &str,
-    make: &impl Fn(&Store, &bootwright_core::model::BootState) -> BootPlan,
-    new: &str,
-) {
+async fn recover(machine: &Machine, store: &Store, before: &str, make: Make, new: &str) {
     let loader = loader(machine);
     let state = loader.read().await.unwrap();
     loader.sweep(&state.deployments()).await.unwrap();
@@ -143,23 +137,19 @@ async fn recover(
 /// spec: BW-401
 #[tokio::test]
 async fn a_power_cut_at_any_point_of_a_publication_leaves_the_old_or_the_new_system() {
-    crash_sweep(|store, state| plan_with(state, PlannedEntry::Add(Box::new(store.split("c")))), "c").await;
+    crash_sweep(new_default, "c").await;
 }
 
 /// spec: BW-401
 #[tokio::test]
 async fn a_power_cut_while_a_uki_with_addons_is_published_leaves_the_old_or_the_new_system() {
-    crash_sweep(
-        |store, state| plan_with(state, PlannedEntry::Add(Box::new(store.unified("c", "extra")))),
-        "c",
-    )
-    .await;
+    crash_sweep(sealed, "c").await;
 }
 
 /// spec: BW-401
 #[tokio::test]
 async fn a_power_cut_at_any_point_of_a_rollback_leaves_the_old_or_the_new_system() {
-    crash_sweep(|_, state| plan_with(state, keep(state, "a")), "a").await;
+    crash_sweep(back, "a").await;
 }
 
 /// spec: BW-002, BW-102
@@ -167,7 +157,7 @@ async fn a_power_cut_at_any_point_of_a_rollback_leaves_the_old_or_the_new_system
 async fn staging_is_invisible_and_reads_nothing_for_entries_that_stay() {
     let (machine, store) = with(&["a", "b"]).await;
     let before = loader(&machine).read().await.unwrap();
-    let plan = plan_with(&before, PlannedEntry::Add(Box::new(store.split("c"))));
+    let plan = new_default(&store, &before);
     let _ = loader(&machine).stage(&plan, &store, Some(&store)).await.unwrap();
     assert_eq!(loader(&machine).read().await.unwrap(), before);
     assert_eq!(boots(&machine.esp()).as_deref(), Some("b"));
@@ -370,11 +360,8 @@ async fn a_store_that_gives_other_bytes_is_an_integrity_error_and_leaves_nothing
 /// spec: BW-404
 #[tokio::test]
 async fn the_room_that_is_asked_for_covers_each_change_of_a_publication() {
-    let split: Make = |store, state| plan_with(state, PlannedEntry::Add(Box::new(store.split("c"))));
-    let unified: Make =
-        |store, state| plan_with(state, PlannedEntry::Add(Box::new(store.unified("c", "extra"))));
-    room_covers_each_change(Machine::new, faulty, &["a"], split).await;
-    room_covers_each_change(Machine::new, faulty, &[], unified).await;
+    room_covers_each_change(Machine::new, faulty, &["a"], new_default).await;
+    room_covers_each_change(Machine::new, faulty, &[], sealed).await;
 }
 
 /// What systemd-boot does to a counted entry before it starts it.

@@ -10,12 +10,12 @@ use bootwright_core::{
     Bootloader, ErrorKind,
     efi::{EfiVariables, GLOBAL_VENDOR, MemoryVariables},
     fs::Faults,
-    model::{BootPlan, BootState, PlannedEntry},
+    model::{BootPlan, PlannedEntry},
 };
 use firmware::{boot, boots, faulty, first_start, loader, new_trial, tried, with};
 use support::{
-    Machine, Make, PARTITION, Store, add, deployment, entry_id, keep, order, plan_with, publish, roll_back,
-    room_covers_each_change, set, tree, write,
+    Machine, Make, PARTITION, Store, add, back, deployment, entry_id, keep, new_default, order, plan_with,
+    publish, roll_back, room_covers_each_change, sealed, set, tree, write,
 };
 
 /// spec: BW-405
@@ -46,18 +46,6 @@ async fn without_firmware_the_removable_media_path_boots_and_the_order_is_rememb
     assert_eq!(boots(&machine).as_deref(), Some("a"));
     let state = loader(&machine).read().await.unwrap();
     assert_eq!((order(&state), state.generation), (vec!["a".into(), "b".into()], 3));
-}
-
-fn new_default(store: &Store, state: &BootState) -> BootPlan {
-    plan_with(state, PlannedEntry::Add(Box::new(store.split("c"))))
-}
-
-fn sealed(store: &Store, state: &BootState) -> BootPlan {
-    plan_with(state, PlannedEntry::Add(Box::new(store.unified("c", "extra"))))
-}
-
-fn back(_: &Store, state: &BootState) -> BootPlan {
-    plan_with(state, keep(state, "a"))
 }
 
 /// Stops a publication before each of its mutations, and checks what boots and what the loader says boots.

@@ -37,15 +37,9 @@ pub fn command(workspace: &Workspace, arguments: &[&str]) -> Command {
     workspace.cargo(&[&["run", "--quiet"][..], &RUNNER, &["--"], arguments].concat())
 }
 
-/// Commands that build the suite and the programs that it puts into images.
-pub fn builds(workspace: &Workspace) -> Vec<Command> {
-    let images = ["bootwright", "bootwright-guest-agent"];
-    let programs = images.map(|name| ["--profile", "image", "-p", name, "--bin", name]);
-    [RUNNER]
-        .iter()
-        .chain(&programs)
-        .map(|program| workspace.cargo(&[&["build"], &program[..]].concat()))
-        .collect()
+/// A command that builds it.
+pub fn build(workspace: &Workspace) -> Command {
+    workspace.cargo(&[&["build"][..], &RUNNER].concat())
 }
 
 /// Runs the suite, which is not built, and boots nothing, without some packages; its exit status is ours.

@@ -39,7 +39,7 @@ impl Ahead {
 
 /// In the order in which steps need them.
 fn builds(workspace: &Workspace) -> Vec<Command> {
-    let mut builds = conformance::builds(workspace);
+    let mut builds = vec![conformance::build(workspace)];
     builds.extend(programs::build(workspace));
     builds.extend(fuzz::build_command(workspace));
     builds

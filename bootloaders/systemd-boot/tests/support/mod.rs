@@ -269,6 +269,21 @@ pub async fn roll_back(loader: &dyn Bootloader, store: &Store, id: &str) {
 /// Makes a plan from what is published.
 pub type Make = fn(&Store, &BootState) -> BootPlan;
 
+/// `c` in front, with kernel and initrd.
+pub fn new_default(store: &Store, state: &BootState) -> BootPlan {
+    plan_with(state, PlannedEntry::Add(Box::new(store.split("c"))))
+}
+
+/// `c` in front, as a sealed UKI with arguments.
+pub fn sealed(store: &Store, state: &BootState) -> BootPlan {
+    plan_with(state, PlannedEntry::Add(Box::new(store.unified("c", "extra"))))
+}
+
+/// `a`, which is published, in front.
+pub fn back(_: &Store, state: &BootState) -> BootPlan {
+    plan_with(state, keep(state, "a"))
+}
+
 /// Stops a publication after each of its changes: what boot files take then, whole clusters and folders, is covered by what they took before and by
 /// what was asked for beforehand, of which more than half is used. `ids` are published already. Kernels are large, so that one copy more would not fit
 /// into what plugins leave free.

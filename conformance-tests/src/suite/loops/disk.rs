@@ -73,7 +73,7 @@ impl LoopDisk {
     }
 
     fn mount(&mut self) -> Result<()> {
-        // Nor is a flush of the device waited for: it is a file in memory.
+        // Without barriers: the device is a file in memory, and a flush of it only takes time.
         let mut mount = host::command("mount");
         mount.args(["-o", "loop,barrier=0,noatime"]).arg(self.image("root")).arg(self.sysroot());
         host::run(&mut mount)?;
