@@ -153,6 +153,13 @@ impl Error {
         Self::new(kind, what).with_source(source)
     }
 
+    /// Whether a device did not give back what is on it (`EIO`): then nobody knows what is there, which is another thing than that nothing is, or that
+    /// it is damaged.
+    pub fn is_unreadable(&self) -> bool {
+        let io = self.0.source.as_deref().and_then(|source| source.downcast_ref::<std::io::Error>());
+        io.is_some_and(|error| error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()))
+    }
+
     /// Says what would work ("run it as root", "free 12 MiB on the ESP").
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {

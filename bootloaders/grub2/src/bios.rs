@@ -49,10 +49,11 @@ pub fn write(disk: &BootDisk, boot: &[u8], core: &[u8], faults: &Faults) -> Resu
     }
     let start = slots.into_iter().find(|start| *start != current).unwrap_or(partition.start);
     let (boot, core) = (first_sector(boot, &first, start)?, placed(core, start)?);
+    let sync = || faults.sync(|| format!("sync {}", disk.path.display()), || file.sync_all());
     faults.before(&format!("write GRUB's core to {}", disk.path.display()))?;
-    file.write_all_at(&core, start * SECTOR as u64).and_then(|()| file.sync_all()).context_io(what)?;
+    file.write_all_at(&core, start * SECTOR as u64).and_then(|()| sync()).context_io(what)?;
     faults.before(&format!("write the first sector of {}", disk.path.display()))?;
-    file.write_all_at(&boot, 0).and_then(|()| file.sync_all()).context_io(what)
+    file.write_all_at(&boot, 0).and_then(|()| sync()).context_io(what)
 }
 
 /// The rest of GRUB that a BIOS would start, `length` bytes of it, without what [`write()`] fills in; `None` if there is none.

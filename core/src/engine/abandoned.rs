@@ -84,6 +84,11 @@ impl Observed {
         self.abandoned().into_iter().rev().find(|one| &one.image_digest == digest)
     }
 
+    /// Whether there is a record of an image, or will be when what the entries show is recorded.
+    pub(super) fn has_left(&self, digest: &Digest) -> bool {
+        self.is_recorded(digest) || self.lost_trials().iter().any(|one| &one.image_digest == digest)
+    }
+
     /// Deployments whose tries are used up although something else runs, and of which there is no record yet. One that is staged is to be
     /// tried once more.
     pub(super) fn lost_trials(&self) -> Vec<Abandoned> {

@@ -44,8 +44,10 @@ impl<'a> Run<'a> {
 
     /// Comes before whatever may leave something in the store that a clean-up has to find.
     fn will_change_store(&mut self) -> Result<()> {
-        self.was_clean |= self.engine.parts.state.forget_clean()?;
-        Ok(())
+        let state = &self.engine.parts.state;
+        // Asked before: if it is only not known whether that is durable, it is forgotten all the same.
+        self.was_clean |= state.clean()?.is_some();
+        state.forget_clean()
     }
 
     /// Runs all steps under the journal.

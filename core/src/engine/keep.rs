@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Observed;
-use crate::model::DeploymentId;
+use crate::model::{DeploymentId, PublishedEntry};
 
 impl Observed {
     /// Deployments that must stay: the running one, the default, the way back, pinned and staged ones, and whatever could
@@ -12,7 +12,18 @@ impl Observed {
         if self.booted.is_none() {
             return self.boot.deployments().into_iter().chain(self.protected()).collect();
         }
-        self.needed().into_iter().chain(self.rollback_target().cloned()).collect()
+        self.needed().into_iter().chain(self.ways_back().cloned()).collect()
+    }
+
+    /// Where a rollback leads to, and what is before it in the menu but for boot files that cannot be used now: they may be readable again, and can be
+    /// repaired. What was tried in vain is no way back.
+    fn ways_back(&self) -> impl Iterator<Item = &DeploymentId> {
+        let target = self.rollback_target();
+        let untried = |entry: &&PublishedEntry| {
+            entry.tries_left != Some(0) && self.deployments.contains_key(&entry.deployment)
+        };
+        let before = self.boot.entries.iter().filter(untried).map(|entry| &entry.deployment);
+        before.take_while(move |id| Some(*id) != target).chain(target)
     }
 
     /// The least that must stay when room is short: without the way back, unless that is what runs.

@@ -210,7 +210,7 @@ impl StateStore {
 
     /// Removes that note.
     pub(super) fn forget_failure(&self) -> Result<()> {
-        self.remove_durably(FAILURE).map(drop)
+        self.remove_durably(FAILURE)
     }
 
     /// The deployments among which nothing is left to be cleaned up; `None` if that is not known, as after damage to the record: it only
@@ -227,8 +227,8 @@ impl StateStore {
         self.store(CLEAN, deployments)
     }
 
-    /// To be called before anything changes in the store. Returns whether it was recorded that nothing is left there.
-    pub fn forget_clean(&self) -> Result<bool> {
+    /// To be called before anything changes in the store.
+    pub fn forget_clean(&self) -> Result<()> {
         self.remove_durably(CLEAN)
     }
 
@@ -282,18 +282,13 @@ impl StateStore {
     fn store_or_remove<T: Serialize + ?Sized>(&self, file: &str, value: Option<&T>) -> Result<()> {
         match value {
             Some(value) => self.store(file, value),
-            None => self.remove_durably(file).map(drop),
+            None => self.remove_durably(file),
         }
     }
 
-    /// Returns whether there was one.
-    fn remove_durably(&self, file: &str) -> Result<bool> {
-        let Some(folder) = self.folder()? else { return Ok(false) };
-        let removed = folder.remove_file(file)?;
-        if removed {
-            folder.sync_folder(".")?;
-        }
-        Ok(removed)
+    fn remove_durably(&self, file: &str) -> Result<()> {
+        let Some(folder) = self.folder()? else { return Ok(()) };
+        if folder.remove_file(file)? { folder.sync_folder(".") } else { Ok(()) }
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     backend::FetchEstimate,
-    error::{Error, ErrorKind, Result},
+    error::{Effect, Error, ErrorKind, Result},
     model::{
         DeploySpec, DeploymentId, ImageReference, ImageSummary, KernelCmdline, PinnedImage, ProgressEvent,
         Removed, Stateroot, VerifyReport,
@@ -168,7 +168,11 @@ impl Engine {
         self.announce(&image.summary).await?;
         let done = self.perform(&Operation::Update { hold }, Some(&image)).await?;
         let deployment = done.prepared.ok_or_else(|| Error::internal("an update made no deployment"))?;
-        self.forget_abandoned(&image.summary.manifest_digest)?;
+        let digest = &image.summary.manifest_digest;
+        if observed.has_left(digest) {
+            // It is staged all the same; that it was left once is forgotten the next time.
+            self.forget_abandoned(digest).map_err(|error| error.with_effect(Effect::Partial))?;
+        }
         Ok(UpdateOutcome::Staged { deployment, image: image.summary, hold })
     }
 

@@ -1,4 +1,4 @@
-//! Fault injection: counts disk mutations, and stops or fails a chosen one.
+//! Fault injection: counts disk mutations and what makes them durable, and stops or fails a chosen one.
 
 use std::{
     fmt,
@@ -25,16 +25,20 @@ pub enum Fault {
     Io,
     /// `EINTR`: a signal came first. The call is to be made again.
     Signal,
+    /// `EIO`, but from a call that makes durable what was written before: it is there, and may not be after a power cut.
+    Sync,
+    /// `EIO` from a call that opens, lists or looks at something.
+    Read,
 }
 
 impl Fault {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::NoSpace, Self::Io, Self::Signal];
+    /// Those of changes, and of what makes changes durable.
+    pub const OF_CHANGES: [Self; 4] = [Self::NoSpace, Self::Io, Self::Signal, Self::Sync];
 
     fn error(self) -> std::io::Error {
         std::io::Error::from(match self {
             Self::NoSpace => std::io::ErrorKind::StorageFull,
-            Self::Io => return std::io::Error::other("injected input/output error"),
+            Self::Io | Self::Sync | Self::Read => return rustix::io::Errno::IO.into(),
             Self::Signal => std::io::ErrorKind::Interrupted,
         })
     }
@@ -43,6 +47,8 @@ impl Fault {
 #[derive(Default)]
 struct Shared {
     count: AtomicU64,
+    syncs: AtomicU64,
+    reads: AtomicU64,
     stop_at: Mutex<Option<(u64, ErrorKind)>>,
     fail_at: Mutex<Option<(u64, Fault)>>,
     met: Mutex<Option<String>>,
@@ -64,7 +70,7 @@ impl Faults {
         faults
     }
 
-    /// Mutation `n` (counted from 0) fails like this, and nothing else does.
+    /// Mutation `n` (counted from 0) fails like this, and nothing else does; with [`Fault::Sync`] and [`Fault::Read`] it is the `n`th of those.
     pub fn fail_once(n: u64, fault: Fault) -> Self {
         let faults = Self::default();
         *faults.0.fail_at.lock().unwrap_or_else(PoisonError::into_inner) = Some((n, fault));
@@ -80,12 +86,42 @@ impl Faults {
         again(|| self.signal().and_then(|()| call()))
     }
 
+    /// Makes a system call that makes durable what was written before; again if a signal comes first.
+    ///
+    /// # Errors
+    /// Those of the call, but for `Interrupted`; that of [`Fault::Sync`], without the call, where it was chosen for this sync.
+    pub fn sync<T>(
+        &self,
+        what: impl FnOnce() -> String,
+        call: impl FnMut() -> std::io::Result<T>,
+    ) -> std::io::Result<T> {
+        self.other(Fault::Sync, &self.0.syncs, what)?;
+        again(call)
+    }
+
+    /// To be called before a file or a folder is read.
+    ///
+    /// # Errors
+    /// That of [`Fault::Read`], where it was chosen for this one.
+    pub(crate) fn read(&self, what: impl FnOnce() -> String) -> std::io::Result<()> {
+        self.other(Fault::Read, &self.0.reads, what)
+    }
+
+    fn other(&self, kind: Fault, counter: &AtomicU64, what: impl FnOnce() -> String) -> std::io::Result<()> {
+        let index = counter.fetch_add(1, Ordering::SeqCst);
+        if self.chosen(index) != Some(kind) {
+            return Ok(());
+        }
+        self.meet(&what());
+        Err(kind.error())
+    }
+
     /// Whether a signal comes now that [`Fault::Signal`] chose; once.
     pub(crate) fn signal(&self) -> std::io::Result<()> {
         if self.0.interrupted.swap(false, Ordering::SeqCst) { Err(Fault::Signal.error()) } else { Ok(()) }
     }
 
-    /// What the mutation was that [`Faults::fail_once`] chose; `None` as long as it was not reached.
+    /// What the mutation or sync was that [`Faults::fail_once`] chose; `None` as long as it was not reached.
     pub fn met(&self) -> Option<String> {
         self.0.met.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -100,6 +136,11 @@ impl Faults {
     /// Mutations so far.
     pub fn count(&self) -> u64 {
         self.0.count.load(Ordering::SeqCst)
+    }
+
+    /// Syncs so far.
+    pub fn syncs(&self) -> u64 {
+        self.0.syncs.load(Ordering::SeqCst)
     }
 
     /// Whether the chosen point was reached.
@@ -132,10 +173,22 @@ impl Faults {
         }
     }
 
-    fn fail(&self, index: u64, what: &str) -> Result<()> {
+    /// What was chosen for the call with this number.
+    fn chosen(&self, index: u64) -> Option<Fault> {
         let fail_at = *self.0.fail_at.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((_, fault)) = fail_at.filter(|(n, _)| index == *n) else { return Ok(()) };
+        fail_at.filter(|(n, _)| index == *n).map(|(_, fault)| fault)
+    }
+
+    fn meet(&self, what: &str) {
         *self.0.met.lock().unwrap_or_else(PoisonError::into_inner) = Some(what.to_owned());
+    }
+
+    fn fail(&self, index: u64, what: &str) -> Result<()> {
+        let Some(fault) = self.chosen(index).filter(|fault| !matches!(fault, Fault::Sync | Fault::Read))
+        else {
+            return Ok(());
+        };
+        self.meet(what);
         if fault == Fault::Signal {
             self.0.interrupted.store(true, Ordering::SeqCst);
             return Ok(());
@@ -169,13 +222,51 @@ mod tests {
 
     #[test]
     fn a_mutation_that_was_to_fail_is_known_once_it_was_reached() {
-        for fault in Fault::ALL {
+        for fault in [Fault::NoSpace, Fault::Io, Fault::Signal] {
             let faults = Faults::fail_once(1, fault);
             faults.before("first").unwrap();
             assert_eq!(faults.met(), None);
             assert_eq!(faults.before("second").is_ok(), fault == Fault::Signal);
             faults.before("third").unwrap();
             assert_eq!(faults.met().as_deref(), Some("second"));
+        }
+    }
+
+    #[test]
+    fn a_sync_that_was_to_fail_is_not_made_and_no_change_fails_instead() {
+        let faults = Faults::fail_once(1, Fault::Sync);
+        let mut made = Vec::new();
+        for name in ["first", "second", "third"] {
+            faults.before(name).unwrap();
+            let call = || {
+                made.push(name);
+                Ok(())
+            };
+            let outcome = faults.sync(|| name.to_owned(), call);
+            assert_eq!(outcome.is_ok(), name != "second");
+        }
+        assert_eq!((made, faults.met().as_deref()), (vec!["first", "third"], Some("second")));
+        assert_eq!((faults.count(), faults.syncs()), (3, 3));
+    }
+
+    #[test]
+    fn a_read_that_was_to_fail_says_that_nobody_knows_what_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a"), "text").unwrap();
+        for n in 0..3 {
+            let root = crate::fs::Root::open(folder.path(), Faults::fail_once(n, Fault::Read)).unwrap();
+            let found = [
+                root.read("a").map(|read| read.is_some()),
+                root.list(".").map(|names| !names.is_empty()),
+                root.size_of("a").map(|size| size.is_some()),
+            ];
+            for (call, found) in (0..).zip(found) {
+                assert_eq!(
+                    found.map_err(|error| error.is_unreadable()),
+                    if call == n { Err(true) } else { Ok(true) }
+                );
+            }
+            assert!(root.read("none").unwrap().is_none());
         }
     }
 

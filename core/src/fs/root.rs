@@ -111,14 +111,16 @@ impl Root {
 
     /// Opens a file for reading, or `None` if there is none.
     pub fn open_file(&self, path: &str) -> Result<Option<std::fs::File>> {
-        let file = none_if_missing(self.dir.open(path), || format!("open {}", self.show(path)))?;
+        let what = || format!("open {}", self.show(path));
+        let file = none_if_missing(self.faults.read(what).and_then(|()| self.dir.open(path)), what)?;
         Ok(file.map(cap_std::fs::File::into_std))
     }
 
     /// Names in a folder, sorted; empty if there is no such folder. Names that are not UTF-8 belong to somebody else and are passed over.
     pub fn list(&self, path: &str) -> Result<Vec<String>> {
         let what = || format!("list {}", self.show(path));
-        let Some(folder) = none_if_missing(self.open_folder(path), what)? else { return Ok(Vec::new()) };
+        let folder = self.faults.read(what).and_then(|()| self.open_folder(path));
+        let Some(folder) = none_if_missing(folder, what)? else { return Ok(Vec::new()) };
         let names = names_in(folder).context_io(what)?;
         let mut names: Vec<_> = names.into_iter().filter_map(|name| name.into_string().ok()).collect();
         names.retain(|name| name != "." && name != "..");
@@ -140,7 +142,8 @@ impl Root {
 
     /// Length of a file in bytes, or `None` if there is none.
     pub fn size_of(&self, path: &str) -> Result<Option<u64>> {
-        let found = none_if_missing(self.dir.metadata(path), || format!("look at {}", self.show(path)))?;
+        let what = || format!("look at {}", self.show(path));
+        let found = none_if_missing(self.faults.read(what).and_then(|()| self.dir.metadata(path)), what)?;
         Ok(found.map(|metadata| metadata.len()))
     }
 
@@ -271,7 +274,7 @@ impl Root {
         options.write(true).create(true).truncate(true);
         let mut file = self.faults.again(|| self.dir.open_with(path, &options))?;
         let written = write(&mut file)?;
-        file.sync_all()?;
+        self.faults.sync(|| format!("sync {}", self.show(path)), || file.sync_all())?;
         Ok(written)
     }
 
@@ -319,7 +322,8 @@ impl Root {
     /// Makes a file and its entry in its folder durable.
     pub fn sync_path(&self, path: &str) -> Result<()> {
         let what = || format!("sync {}", self.show(path));
-        self.dir.open(path).and_then(|file| file.sync_all()).context_io(what)?;
+        let file = self.dir.open(path).context_io(what)?;
+        self.faults.sync(what, || file.sync_all()).context_io(what)?;
         self.sync_parent(path)
     }
 
@@ -327,7 +331,7 @@ impl Root {
     pub fn sync_folder(&self, path: &str) -> Result<()> {
         let what = || format!("sync folder {}", self.show(path));
         let folder = self.open_folder(path).context_io(what)?;
-        rustix::io::retry_on_intr(|| rustix::fs::fsync(&folder)).context_io(what)
+        self.faults.sync(what, || Ok(rustix::fs::fsync(&folder)?)).context_io(what)
     }
 
     /// Swaps two names in one step (`renameat2` with `RENAME_EXCHANGE`; on FAT since Linux 6.0).
@@ -429,7 +433,7 @@ impl Root {
     pub fn sync_filesystem(&self) -> Result<()> {
         let what = || format!("sync the file system of {}", self.label.display());
         let handle = self.open_folder(".").context_io(what)?;
-        rustix::io::retry_on_intr(|| rustix::fs::syncfs(&handle)).context_io(what)
+        self.faults.sync(what, || Ok(rustix::fs::syncfs(&handle)?)).context_io(what)
     }
 
     /// Bytes that may still be written on this file system.

@@ -109,6 +109,21 @@ proptest! {
         }
     }
 
+    /// spec: BW-105
+    #[test]
+    fn what_is_behind_the_default_stays_also_if_its_boot_files_cannot_be_read(
+        observed in observed(),
+        operation in operations(),
+    ) {
+        let Ok(steps) = plan(&operation, &observed) else { return Ok(()) };
+        let mut behind = observed.order().into_iter().filter(|id| {
+            Some(id) != observed.booted.as_ref() && observed.deployments.contains_key(id)
+        });
+        if let (Some(_), Some(behind)) = (&observed.booted, behind.next()) {
+            prop_assert!(kept(&steps).iter().all(|keep| keep.contains(&behind)), "{behind} goes: {steps:?}");
+        }
+    }
+
     /// spec: BW-129
     #[test]
     fn a_boot_of_something_else_than_the_default_deletes_nothing(observed in observed()) {

@@ -37,7 +37,10 @@ impl Found {
     }
 }
 
-/// Every deployment. One whose origin file cannot be read is passed over with a warning: it must not take the others down.
+/// Every deployment. One whose origin file is damaged is passed over with a warning: it must not take the others down.
+///
+/// # Errors
+/// If the device does not give one back: who deletes what is not listed must not take it for gone.
 pub(crate) fn all(context: &BackendContext) -> Result<Vec<Found>> {
     let mut found = Vec::new();
     for root in context.sysroot.list(DEPLOY)? {
@@ -46,6 +49,7 @@ pub(crate) fn all(context: &BackendContext) -> Result<Vec<Found>> {
             match read(context, &root, stem) {
                 Ok(Some(origin)) => found.push(Found { root: root.clone(), origin }),
                 Ok(None) => {}
+                Err(error) if error.is_unreadable() => return Err(error),
                 Err(error) => tracing::warn!("{DEPLOY}/{root}/{name} is passed over: {error}"),
             }
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bootwright_core::{
     error::ErrorKind,
-    fs::{Faults, TEMPORARY_PREFIX},
+    fs::{Fault, Faults, TEMPORARY_PREFIX},
     model::{Deployment, DeploymentId},
 };
 
@@ -45,6 +45,27 @@ async fn exactly_what_is_not_kept_goes() {
     let report = host.backend().verify(&Recorder::default()).await.unwrap();
     assert!(report.problems.is_empty() && report.checked > 0, "{report:?}");
     host.backend().boot_artifacts(&second.id).await.unwrap();
+}
+
+/// spec: BW-308
+#[tokio::test]
+async fn a_clean_up_that_cannot_read_something_deletes_nothing_of_what_is_kept() {
+    let host = Host::initialized().await;
+    let (first, second) = two(&host).await;
+    let keep = BTreeSet::from([first.id.clone(), second.id.clone()]);
+    for n in 0.. {
+        let faults = Faults::fail_once(n, Fault::Read);
+        let outcome = Host::open(host.context_with(faults.clone())).retain(&keep).await;
+        let Some(failed) = faults.met() else {
+            assert!(n > 4 && outcome.is_ok(), "{n} files and folders were read: {outcome:?}");
+            return;
+        };
+        for id in &keep {
+            host.backend().boot_artifacts(id).await.expect(&failed);
+        }
+        let report = host.backend().verify(&Recorder::default()).await.unwrap();
+        assert!(report.problems.is_empty(), "{failed} failed: {report:?}");
+    }
 }
 
 /// spec: BW-304

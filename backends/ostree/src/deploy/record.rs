@@ -39,7 +39,10 @@ fn path(id: &DeploymentId) -> String {
     format!("{FOLDER}/{id}{SUFFIX}")
 }
 
-/// Every record. One that cannot be read is passed over with a warning: it must not take the others down.
+/// Every record. One that is damaged is passed over with a warning: it must not take the others down.
+///
+/// # Errors
+/// If the device does not give one back: who deletes what is not listed must not take it for gone.
 pub(crate) fn all(context: &BackendContext) -> Result<Vec<Record>> {
     let mut found = Vec::new();
     for name in context.sysroot.list(FOLDER)? {
@@ -48,6 +51,7 @@ pub(crate) fn all(context: &BackendContext) -> Result<Vec<Record>> {
         };
         match find(context, &id) {
             Ok(record) => found.extend(record),
+            Err(error) if error.is_unreadable() => return Err(error),
             Err(error) => tracing::warn!("{FOLDER}/{name} is passed over: {error}"),
         }
     }

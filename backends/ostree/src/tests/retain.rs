@@ -2,9 +2,36 @@
 
 use std::collections::BTreeSet;
 
-use bootwright_core::{error::ErrorKind, model::NoProgress};
+use bootwright_core::{
+    error::ErrorKind,
+    fs::{Fault, Faults},
+    model::NoProgress,
+};
 
 use super::support::{Host, only, version};
+
+/// spec: BW-308
+#[tokio::test]
+async fn a_clean_up_that_cannot_read_something_deletes_nothing_of_what_is_kept() {
+    let host = Host::initialized().await;
+    let first = host.deploy(&host.image(&version("1")), None).await;
+    let second = host.deploy(&host.image(&version("2")), Some(&first.id)).await;
+    let keep = BTreeSet::from([first.id.clone(), second.id.clone()]);
+    let (one, two) = (host.cmdline(&first.id).await, host.cmdline(&second.id).await);
+    for n in 0.. {
+        let faults = Faults::fail_once(n, Fault::Read);
+        let outcome = Host::open(host.context_with(faults.clone())).retain(&keep).await;
+        let Some(failed) = faults.met() else {
+            assert!(n > 4 && outcome.is_ok(), "{n} files and folders were read: {outcome:?}");
+            return;
+        };
+        assert_eq!(host.ids().await, keep, "{failed} failed");
+        let versions = [host.boots_version(&one), host.boots_version(&two)];
+        assert_eq!(versions.map(Option::unwrap), ["1", "2"], "{failed} failed");
+        let report = host.backend().verify(&NoProgress).await.unwrap();
+        assert!(report.problems.is_empty(), "{failed} failed: {report:?}");
+    }
+}
 
 /// spec: BW-308
 #[tokio::test]

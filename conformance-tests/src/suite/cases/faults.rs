@@ -1,4 +1,4 @@
-//! One change to the disk fails, and no other does.
+//! One change to the disk fails, or one call that makes changes durable, and no other does.
 
 use anyhow::{Context as _, ensure};
 use bootwright_core::{
@@ -8,11 +8,12 @@ use bootwright_core::{
 
 use super::{
     World, case,
-    scene::Verb,
-    steps::{upgrade, whole_entries},
+    scene::{Scene, Verb},
+    steps::{shows, upgrade, whole_entries},
 };
 use crate::suite::{
-    Case, CaseResult, Channel, Demand, Fingerprint, Property, Refusal, TestImage, Trouble, Version,
+    Case, CaseResult, Channel, Demand, Fingerprint, Points, Property, Refusal, Trouble, Version,
+    points::fnv1a,
 };
 
 macro_rules! faults {
@@ -35,26 +36,52 @@ pub(super) const CASES: &[Case] = &[
     faults!("faults::gc", in_a_clean_up),
 ];
 
-/// Counts the changes of a verb, lets each fail in turn, and looks whether the same verb works then. Only `may_run` may run.
-async fn sweep(world: &mut dyn World, verb: Verb, image: &TestImage, may_run: &[Version]) -> CaseResult {
+/// Counts the changes of a verb, and what makes them durable; lets each fail in turn, and looks whether the same verb works then. Only `may_run`
+/// may run.
+async fn sweep(world: &mut dyn World, verb: Verb, scene: &Scene, may_run: &[Version]) -> CaseResult {
     let start = world.checkpoint().await?;
     let before = world.fingerprint().await?;
-    let count = verb.changes(world).await?;
-    let kinds = Fault::ALL.len() as u64;
-    for (kind, fault) in (0..).zip(Fault::ALL) {
+    let changes = verb.changes(world).await?;
+    let syncs = world.syncs().await?;
+    let faults = faults_here(world);
+    let kinds = faults.len() as u64;
+    for (kind, fault) in (0..).zip(faults) {
+        let count = if fault == Fault::Sync { syncs } else { changes };
         for point in world.points().part(kinds).of_kind(count, kind, kinds) {
             world.restore(&*start).await?;
-            world.publish(Channel::MAIN, image).await?;
-            let what = format!("{fault:?} at change {point} of {count} of {verb:?}");
-            one(world, verb, may_run, &before, (point, fault)).await.with_context(|| what)?;
+            world.publish(Channel::MAIN, &scene.image).await?;
+            let what = format!("{fault:?} at {point} of {count} in {verb:?}");
+            one(world, (verb, scene), may_run, &before, (point, fault)).await.with_context(|| what)?;
         }
     }
     Ok(())
 }
 
+/// What ran before, and the way back where a good boot has not made another one, are there.
+async fn nothing_is_lost(world: &mut dyn World, verb: Verb, scene: &Scene) -> CaseResult {
+    let status = world.status().await?;
+    let kept = if verb == Verb::Shutdown { vec![scene.now] } else { vec![scene.now, scene.before] };
+    kept.into_iter()
+        .try_for_each(|version| shows(&status, status.of(version).is_some(), &format!("{version} is there")))
+}
+
+/// Where points are few, each combination lets other kinds of calls fail: the same ones each time.
+fn faults_here(world: &dyn World) -> Vec<Fault> {
+    const FEW: usize = 2;
+    let kinds = Fault::OF_CHANGES;
+    match world.points() {
+        Points::Few(few) if few < kinds.len() as u64 => {
+            let turn = fnv1a(&world.cell().to_string()) % kinds.len() as u64;
+            let turned = (0..).zip(kinds.into_iter().cycle()).skip_while(|(place, _)| *place < turn);
+            turned.map(|(_, kind)| kind).take(FEW).collect()
+        }
+        _ => kinds.to_vec(),
+    }
+}
+
 async fn one(
     world: &mut dyn World,
-    verb: Verb,
+    (verb, scene): (Verb, &Scene),
     may_run: &[Version],
     before: &Fingerprint,
     (point, fault): (u64, Fault),
@@ -62,6 +89,7 @@ async fn one(
     world.fail_once(point, fault).await?;
     let outcome = verb.run(world).await;
     let failed = world.failed().await?.context("the change was not reached")?;
+    nothing_is_lost(world, verb, scene).await.with_context(|| failed.clone())?;
     match outcome {
         Ok(()) => {
             ensure!(may_go_unsaid(fault, &failed), "nobody was told that this failed: {failed}");
@@ -87,6 +115,7 @@ fn may_go_unsaid(fault: Fault, change: &str) -> bool {
         Fault::NoSpace => change.ends_with("clean.json"),
         // A folder on FAT that Linux does not let go of.
         Fault::Io => change.starts_with("remove folder") && change.contains("esp/"),
+        Fault::Sync | Fault::Read => false,
         Fault::Signal => true,
     }
 }
@@ -110,7 +139,7 @@ async fn the_same_again(world: &mut dyn World, verb: Verb, may_run: &[Version]) 
 fn is_clear(refusal: &Refusal, fault: Fault) -> CaseResult {
     let kind = match fault {
         Fault::NoSpace => ErrorKind::NoSpace,
-        Fault::Io => ErrorKind::Io,
+        Fault::Io | Fault::Sync | Fault::Read => ErrorKind::Io,
         Fault::Signal => anyhow::bail!("a signal made it fail: {}", refusal.text),
     };
     ensure!(refusal.kind == kind, "reported as {}, not as {kind}: {}", refusal.kind, refusal.text);
@@ -138,27 +167,27 @@ pub(super) async fn nothing_is_left(world: &mut dyn World) -> CaseResult {
 
 async fn in_an_upgrade(world: &mut dyn World) -> CaseResult {
     let scene = Verb::Upgrade.prepare(world).await?;
-    sweep(world, Verb::Upgrade, &scene.image, &[scene.image.version]).await
+    sweep(world, Verb::Upgrade, &scene, &[scene.image.version]).await
 }
 
 /// A confirmation that fails uses up a try, where there is only one: then the last good version runs again.
 async fn in_a_shutdown(world: &mut dyn World) -> CaseResult {
     let scene = Verb::Shutdown.prepare(world).await?;
-    sweep(world, Verb::Shutdown, &scene.image, &[scene.now, scene.image.version]).await
+    sweep(world, Verb::Shutdown, &scene, &[scene.now, scene.image.version]).await
 }
 
 async fn in_a_confirmation(world: &mut dyn World) -> CaseResult {
     let scene = Verb::Confirm.prepare(world).await?;
-    sweep(world, Verb::Confirm, &scene.image, &[scene.before]).await
+    sweep(world, Verb::Confirm, &scene, &[scene.before]).await
 }
 
 /// What was committed before it failed is undone by the second.
 async fn in_a_rollback(world: &mut dyn World) -> CaseResult {
     let scene = Verb::Rollback.prepare(world).await?;
-    sweep(world, Verb::Rollback, &scene.image, &[scene.before, scene.now]).await
+    sweep(world, Verb::Rollback, &scene, &[scene.before, scene.now]).await
 }
 
 async fn in_a_clean_up(world: &mut dyn World) -> CaseResult {
     let scene = Verb::Gc.prepare(world).await?;
-    sweep(world, Verb::Gc, &scene.image, &[scene.now]).await
+    sweep(world, Verb::Gc, &scene, &[scene.now]).await
 }

@@ -344,6 +344,10 @@ impl Operate for VmWorld {
         missing(Property::CrashPoints)
     }
 
+    async fn syncs(&mut self) -> Result<u64> {
+        missing(Property::CrashPoints)
+    }
+
     async fn stop_before(&mut self, _n: Option<u64>) -> Result<()> {
         missing(Property::CrashPoints)
     }

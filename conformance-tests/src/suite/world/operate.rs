@@ -62,11 +62,14 @@ pub trait Operate: Debug + Send {
     /// Changes to disks and firmware since the last call of [`Operate::stop_before`].
     async fn mutations(&mut self) -> Result<u64>;
 
+    /// What made changes durable, since then.
+    async fn syncs(&mut self) -> Result<u64>;
+
     /// From the `n`th change on (counted from 0, from now on) nothing reaches the disk: the operation under way fails as `Interrupted`.
     /// `None` counts, and stops nothing: after a stop, the program was killed and the machine runs on. [`Operate::power_cut`] ends it.
     async fn stop_before(&mut self, n: Option<u64>) -> Result<()>;
 
-    /// The `n`th change (counted from 0, from now on) fails like this, and no other does. [`Operate::power_cut`] ends it.
+    /// The `n`th change (counted from 0, from now on), or sync, fails like this, and no other does. [`Operate::power_cut`] ends it.
     async fn fail_once(&mut self, n: u64, fault: Fault) -> Result<()>;
 
     /// What the change was that [`Operate::fail_once`] let fail; `None` as long as it was not reached.
@@ -157,6 +160,10 @@ impl<T: InProcess> Operate for T {
 
     async fn mutations(&mut self) -> Result<u64> {
         Ok(self.faults().count())
+    }
+
+    async fn syncs(&mut self) -> Result<u64> {
+        Ok(self.faults().syncs())
     }
 
     async fn stop_before(&mut self, n: Option<u64>) -> Result<()> {
