@@ -157,7 +157,7 @@ impl Error {
     /// it is damaged.
     pub fn is_unreadable(&self) -> bool {
         let io = self.0.source.as_deref().and_then(|source| source.downcast_ref::<std::io::Error>());
-        io.is_some_and(|error| error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()))
+        io.is_some_and(crate::fs::is_no_answer)
     }
 
     /// Says what would work ("run it as root", "free 12 MiB on the ESP").

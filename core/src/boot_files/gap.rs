@@ -10,11 +10,9 @@
 
 use std::io;
 
-use rustix::io::Errno;
-
 use crate::{
     error::{ErrorKind, IoContext as _, Result},
-    fs::{Root, TEMPORARY_PREFIX},
+    fs::{Root, TEMPORARY_PREFIX, is_no_answer},
 };
 
 /// With two digits and the extension it is a short name: no further entries.
@@ -72,7 +70,7 @@ fn fill(root: &Root, path: &str) -> Result<()> {
 fn try_name(root: &Root, path: &str) -> io::Result<bool> {
     match root.dir().create(path) {
         Ok(_) => root.dir().remove_file(path).map(|()| true),
-        Err(error) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => Ok(false),
+        Err(error) if is_no_answer(&error) => Ok(false),
         Err(error) => Err(error),
     }
 }

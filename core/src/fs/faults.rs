@@ -27,7 +27,7 @@ pub enum Fault {
     Signal,
     /// `EIO`, but from a call that makes durable what was written before: it is there, and may not be after a power cut.
     Sync,
-    /// `EIO` from a call that opens, lists or looks at something.
+    /// `EIO` from a call that opens, lists or looks at something, also when it is made again.
     Read,
 }
 
@@ -49,6 +49,7 @@ struct Shared {
     count: AtomicU64,
     syncs: AtomicU64,
     reads: AtomicU64,
+    reads_fail_at_first: AtomicBool,
     stop_at: Mutex<Option<(u64, ErrorKind)>>,
     fail_at: Mutex<Option<(u64, Fault)>>,
     met: Mutex<Option<String>>,
@@ -77,6 +78,13 @@ impl Faults {
         faults
     }
 
+    /// Each call that reads fails with `EIO`, and answers when it is made again; nothing else fails.
+    pub fn reads_fail_at_first() -> Self {
+        let faults = Self::default();
+        faults.0.reads_fail_at_first.store(true, Ordering::SeqCst);
+        faults
+    }
+
     /// Makes a system call that changes something. A signal that comes first is no failure: the call is made again, as it is here where
     /// [`Fault::Signal`] was chosen for this mutation.
     ///
@@ -95,25 +103,51 @@ impl Faults {
         what: impl FnOnce() -> String,
         call: impl FnMut() -> std::io::Result<T>,
     ) -> std::io::Result<T> {
-        self.other(Fault::Sync, &self.0.syncs, what)?;
+        let index = self.0.syncs.fetch_add(1, Ordering::SeqCst);
+        if self.chosen(index) == Some(Fault::Sync) {
+            self.meet(&what());
+            return Err(Fault::Sync.error());
+        }
         again(call)
     }
 
-    /// To be called before a file or a folder is read.
+    /// Makes a call that reads a file or a folder; again if a signal comes first.
+    ///
+    /// A device that does not answer is asked once more: one that was away for a moment (a bus that was reset, a network) is back then, and nothing
+    /// has to be decided by a menu with a hole in it. What fails twice is damage.
     ///
     /// # Errors
-    /// That of [`Fault::Read`], where it was chosen for this one.
-    pub(crate) fn read(&self, what: impl FnOnce() -> String) -> std::io::Result<()> {
-        self.other(Fault::Read, &self.0.reads, what)
+    /// Those of the call, but for `Interrupted`; that of [`Fault::Read`], without the call, where it was chosen for this one.
+    pub(crate) fn read<T>(
+        &self,
+        what: impl FnOnce() -> String,
+        mut call: impl FnMut() -> std::io::Result<T>,
+    ) -> std::io::Result<T> {
+        let mut failures = self.failures_of_read(what);
+        let mut ask = || {
+            if failures == 0 {
+                return again(&mut call);
+            }
+            failures -= 1;
+            Err(Fault::Read.error())
+        };
+        match ask() {
+            Err(error) if is_no_answer(&error) => ask(),
+            other => other,
+        }
     }
 
-    fn other(&self, kind: Fault, counter: &AtomicU64, what: impl FnOnce() -> String) -> std::io::Result<()> {
-        let index = counter.fetch_add(1, Ordering::SeqCst);
-        if self.chosen(index) != Some(kind) {
-            return Ok(());
+    /// How often this read fails before it is made.
+    fn failures_of_read(&self, what: impl FnOnce() -> String) -> u8 {
+        let index = self.0.reads.fetch_add(1, Ordering::SeqCst);
+        let failures = match self.chosen(index) {
+            Some(Fault::Read) => 2,
+            _ => u8::from(self.0.reads_fail_at_first.load(Ordering::SeqCst)),
+        };
+        if failures > 0 {
+            self.meet(&what());
         }
-        self.meet(&what());
-        Err(kind.error())
+        failures
     }
 
     /// Whether a signal comes now that [`Fault::Signal`] chose; once.
@@ -121,7 +155,7 @@ impl Faults {
         if self.0.interrupted.swap(false, Ordering::SeqCst) { Err(Fault::Signal.error()) } else { Ok(()) }
     }
 
-    /// What the mutation or sync was that [`Faults::fail_once`] chose; `None` as long as it was not reached.
+    /// What failed last, because it was chosen to; `None` as long as nothing did.
     pub fn met(&self) -> Option<String> {
         self.0.met.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -197,6 +231,11 @@ impl Faults {
     }
 }
 
+/// Whether a device did not give back what is on it.
+pub(crate) fn is_no_answer(error: &std::io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+}
+
 /// Makes a system call, again as long as a signal comes first.
 ///
 /// # Errors
@@ -267,6 +306,25 @@ mod tests {
                 );
             }
             assert!(root.read("none").unwrap().is_none());
+        }
+    }
+
+    /// spec: BW-906
+    #[test]
+    fn a_device_that_does_not_answer_is_asked_once_more_and_not_twice() {
+        let mut answers = [Err(Fault::Read.error()), Ok("there")].into_iter();
+        let read = Faults::none().read(|| "a file".to_owned(), || answers.next().unwrap());
+        assert_eq!(read.unwrap(), "there");
+        for (error, asked) in [(Fault::Read, 2), (Fault::NoSpace, 1)] {
+            let mut calls = 0;
+            let read: std::io::Result<()> = Faults::none().read(
+                || "a file".to_owned(),
+                || {
+                    calls += 1;
+                    Err(error.error())
+                },
+            );
+            assert_eq!((read.is_err(), calls), (true, asked));
         }
     }
 

@@ -7,7 +7,7 @@ mod json;
 mod protection;
 mod root;
 
-pub(crate) use faults::again;
 pub use faults::{Fault, Faults};
+pub(crate) use faults::{again, is_no_answer};
 pub use protection::Protection;
 pub use root::{ReplaceStyle, Root, TEMPORARY_PREFIX, hash_into};

@@ -100,8 +100,8 @@ impl Root {
 
     /// The content of a file, or `None` if there is none.
     pub fn read(&self, path: &str) -> Result<Option<Vec<u8>>> {
-        let Some(file) = self.open_file(path)? else { return Ok(None) };
-        read_all(file).map(Some).context_io(|| format!("read {}", self.show(path)))
+        let what = || format!("read {}", self.show(path));
+        none_if_missing(self.faults.read(what, || read_all(self.dir.open(path)?.into_std())), what)
     }
 
     /// The content of a text file, or `None` if there is none. Bytes that are not UTF-8 become U+FFFD.
@@ -112,16 +112,15 @@ impl Root {
     /// Opens a file for reading, or `None` if there is none.
     pub fn open_file(&self, path: &str) -> Result<Option<std::fs::File>> {
         let what = || format!("open {}", self.show(path));
-        let file = none_if_missing(self.faults.read(what).and_then(|()| self.dir.open(path)), what)?;
+        let file = none_if_missing(self.faults.read(what, || self.dir.open(path)), what)?;
         Ok(file.map(cap_std::fs::File::into_std))
     }
 
     /// Names in a folder, sorted; empty if there is no such folder. Names that are not UTF-8 belong to somebody else and are passed over.
     pub fn list(&self, path: &str) -> Result<Vec<String>> {
         let what = || format!("list {}", self.show(path));
-        let folder = self.faults.read(what).and_then(|()| self.open_folder(path));
-        let Some(folder) = none_if_missing(folder, what)? else { return Ok(Vec::new()) };
-        let names = names_in(folder).context_io(what)?;
+        let names = self.faults.read(what, || names_in(self.open_folder(path)?));
+        let names = none_if_missing(names, what)?.unwrap_or_default();
         let mut names: Vec<_> = names.into_iter().filter_map(|name| name.into_string().ok()).collect();
         names.retain(|name| name != "." && name != "..");
         names.sort();
@@ -137,22 +136,30 @@ impl Root {
 
     /// Whether something is at `path`, links followed.
     pub fn exists(&self, path: &str) -> bool {
-        self.dir.exists(path)
+        self.faults.read(|| self.looking_at(path), || self.dir.try_exists(path)).unwrap_or(false)
+    }
+
+    /// Whether something is at `path`, links not followed.
+    fn has(&self, path: &str) -> bool {
+        self.faults.read(|| self.looking_at(path), || self.dir.symlink_metadata(path)).is_ok()
+    }
+
+    fn looking_at(&self, path: &str) -> String {
+        format!("look at {}", self.show(path))
     }
 
     /// Length of a file in bytes, or `None` if there is none.
     pub fn size_of(&self, path: &str) -> Result<Option<u64>> {
-        let what = || format!("look at {}", self.show(path));
-        let found = none_if_missing(self.faults.read(what).and_then(|()| self.dir.metadata(path)), what)?;
+        let what = || self.looking_at(path);
+        let found = none_if_missing(self.faults.read(what, || self.dir.metadata(path)), what)?;
         Ok(found.map(|metadata| metadata.len()))
     }
 
     /// SHA-256 of a file, or `None` if there is none.
     pub fn sha256_of(&self, path: &str) -> Result<Option<Digest>> {
-        let Some(mut file) = self.open_file(path)? else { return Ok(None) };
-        let (digest, _) =
-            hash_into(&mut file, &mut std::io::sink()).context_io(|| format!("read {}", self.show(path)))?;
-        Ok(Some(digest))
+        let what = || format!("read {}", self.show(path));
+        let hash = || hash_into(&mut self.dir.open(path)?, &mut std::io::sink());
+        Ok(none_if_missing(self.faults.read(what, hash), what)?.map(|(digest, _)| digest))
     }
 
     /// Makes a folder and its parents (mode 0755), durably: a file that is synced in it would be lost with its folder.
@@ -351,7 +358,7 @@ impl Root {
     /// # Crash
     /// On FAT, its clusters come free only when its name is gone durably: a name that is left would claim clusters that the next file gets.
     pub fn remove_file(&self, path: &str) -> Result<bool> {
-        if self.dir.symlink_metadata(path).is_err() {
+        if !self.has(path) {
             return Ok(false);
         }
         self.faults.before(&format!("remove {}", self.show(path)))?;
@@ -376,7 +383,7 @@ impl Root {
     /// Lets anybody change and remove what is in a folder; it is no error if there is none. See [`Protection`](super::Protection).
     pub fn lift_protection(&self, path: &str) -> Result<()> {
         let what = || format!("lift the protection of what is in {}", self.show(path));
-        if self.dir.symlink_metadata(path).is_err() {
+        if !self.has(path) {
             return Ok(());
         }
         self.faults.before(&what())?;
@@ -385,7 +392,7 @@ impl Root {
 
     /// Removes a folder with all that is in it, protected files too; it is no error if there is none. Returns whether there was one.
     pub fn remove_dir_all(&self, path: &str) -> Result<bool> {
-        if self.dir.symlink_metadata(path).is_err() {
+        if !self.has(path) {
             return Ok(false);
         }
         self.faults.before(&format!("remove folder {}", self.show(path)))?;

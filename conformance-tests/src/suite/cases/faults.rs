@@ -1,4 +1,4 @@
-//! One change to the disk fails, or one call that makes changes durable, and no other does.
+//! One change to the disk fails, or one call that makes changes durable, and no other does; or each call that reads does, once.
 
 use anyhow::{Context as _, ensure};
 use bootwright_core::{
@@ -20,7 +20,7 @@ macro_rules! faults {
     ($name:literal, $run:path) => {
         case!(
             $name,
-            ["BW-001", "BW-002", "BW-004", "BW-005", "BW-903"],
+            ["BW-001", "BW-002", "BW-004", "BW-005", "BW-903", "BW-906"],
             [Demand::Tier(Property::CrashPoints), Demand::Tier(Property::Fingerprints)],
             Own,
             $run
@@ -36,9 +36,36 @@ pub(super) const CASES: &[Case] = &[
     faults!("faults::gc", in_a_clean_up),
 ];
 
-/// Counts the changes of a verb, and what makes them durable; lets each fail in turn, and looks whether the same verb works then. Only `may_run`
-/// may run.
+/// Lets what a verb asks of its disks fail, and looks whether the same verb works then. Only `may_run` may run.
 async fn sweep(world: &mut dyn World, verb: Verb, scene: &Scene, may_run: &[Version]) -> CaseResult {
+    let start = world.checkpoint().await?;
+    changes_that_fail(world, verb, scene, may_run).await?;
+    world.restore(&*start).await?;
+    world.publish(Channel::MAIN, &scene.image).await?;
+    reads_that_fail_at_first(world, verb, scene, may_run).await.context("where each read fails at first")
+}
+
+/// Nobody is to notice anything.
+async fn reads_that_fail_at_first(
+    world: &mut dyn World,
+    verb: Verb,
+    scene: &Scene,
+    may_run: &[Version],
+) -> CaseResult {
+    world.fail_reads_at_first().await?;
+    verb.run(world).await?;
+    nothing_is_lost(world, verb, scene).await?;
+    ensure!(world.failed().await?.is_some(), "nothing was read");
+    the_same_again(world, verb, may_run).await
+}
+
+/// Counts the changes of a verb, and what makes them durable, and lets each fail in turn.
+async fn changes_that_fail(
+    world: &mut dyn World,
+    verb: Verb,
+    scene: &Scene,
+    may_run: &[Version],
+) -> CaseResult {
     let start = world.checkpoint().await?;
     let before = world.fingerprint().await?;
     let changes = verb.changes(world).await?;

@@ -72,7 +72,10 @@ pub trait Operate: Debug + Send {
     /// The `n`th change (counted from 0, from now on), or sync, fails like this, and no other does. [`Operate::power_cut`] ends it.
     async fn fail_once(&mut self, n: u64, fault: Fault) -> Result<()>;
 
-    /// What the change was that [`Operate::fail_once`] let fail; `None` as long as it was not reached.
+    /// Each read fails from now on, and answers when it is made again. [`Operate::power_cut`] ends it.
+    async fn fail_reads_at_first(&mut self) -> Result<()>;
+
+    /// What failed last because of one of the two; `None` as long as nothing did.
     async fn failed(&mut self) -> Result<Option<String>>;
 }
 
@@ -173,6 +176,11 @@ impl<T: InProcess> Operate for T {
 
     async fn fail_once(&mut self, n: u64, fault: Fault) -> Result<()> {
         *self.faults() = Faults::fail_once(n, fault);
+        Ok(())
+    }
+
+    async fn fail_reads_at_first(&mut self) -> Result<()> {
+        *self.faults() = Faults::reads_fail_at_first();
         Ok(())
     }
 
