@@ -97,6 +97,19 @@ fn a_queued_rollback_shows_in_order_and_flag() {
     assert_eq!(host["status"]["rollbackQueued"], true);
 }
 
+/// spec: BW-808
+#[test]
+fn people_and_programs_are_told_where_a_deployment_is_not_verified() {
+    let mut status = installed();
+    status.rollback.as_mut().unwrap().deployment.verified = false;
+    let host = json_of(&status);
+    let verified = |role: &str| host["status"][role]["bootwright"]["verified"].clone();
+    assert_eq!((verified("booted"), verified("rollback")), (json!(true), json!(false)));
+    let shown = text(&status, "bootwright");
+    let (booted, rollback) = shown.split_once("rollback:").unwrap();
+    assert!(booted.contains("verified by the kernel") && rollback.contains("not verified"), "{shown}");
+}
+
 #[test]
 fn only_a_held_staged_deployment_is_download_only() {
     let staged = Some(deployment("three"));

@@ -18,6 +18,12 @@ pub enum Ci {
     OnDemand,
     /// Installed, booted, upgraded, rolled back.
     Short,
+    /// The same, with a boot partition.
+    BootPartition,
+    /// The same, on a root that nothing verifies.
+    Btrfs,
+    /// And on this one.
+    Xfs,
     /// The whole lifecycle.
     Full,
 }

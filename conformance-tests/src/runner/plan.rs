@@ -119,8 +119,21 @@ const SHORT_LIFE: &str = "rollback::previous_deployment_becomes_default";
 /// The whole lifecycle, in as few boots as show it.
 const WHOLE_LIFE: &str = "life::from_the_install_to_the_last_upgrade";
 
+/// A short life with a partition that the loader reads without its journal.
+const WITH_BOOT_PARTITION: &str = "disks::a_boot_partition_with_a_journal";
+
+/// Short lives where nothing verifies what is read.
+const ON_BTRFS: &str = "disks::a_btrfs_root_that_is_not_verified";
+const ON_XFS: &str = "disks::an_xfs_root_that_is_not_verified";
+
 /// The lives that the matrix pins, each with what it is called in a table.
-pub const LIVES: [(&str, &str); 2] = [(WHOLE_LIFE, "whole life"), (SHORT_LIFE, "upgrade and rollback")];
+pub const LIVES: [(&str, &str); 5] = [
+    (WHOLE_LIFE, "whole life"),
+    (SHORT_LIFE, "upgrade and rollback"),
+    (WITH_BOOT_PARTITION, "upgrade and rollback with a boot partition"),
+    (ON_BTRFS, "upgrade and rollback on btrfs"),
+    (ON_XFS, "upgrade and rollback on xfs"),
+];
 
 /// Why a case of [`Plan::left_out`] is not run, and how it would be.
 pub(super) const LEFT_OUT: &str =
@@ -148,13 +161,20 @@ fn pinned(
     matrix: Option<&Matrix>,
 ) -> (Vec<Case>, Vec<Case>) {
     let length = matrix.filter(|_| options.ci && tier == Tier::Vm).and_then(|matrix| matrix.ci(cell));
-    let wanted = |case: &&Case| match length {
-        Some(Ci::OnDemand) => false,
-        Some(Ci::Short) => case.name == SHORT_LIFE,
-        Some(Ci::Full) => case.name == WHOLE_LIFE,
-        None => true,
-    };
+    let wanted = |case: &&Case| length.is_none_or(|length| life(length) == Some(case.name));
     cases.iter().partition(wanted)
+}
+
+/// The case that the matrix pins with this word.
+fn life(ci: Ci) -> Option<&'static str> {
+    match ci {
+        Ci::OnDemand => None,
+        Ci::Short => Some(SHORT_LIFE),
+        Ci::BootPartition => Some(WITH_BOOT_PARTITION),
+        Ci::Btrfs => Some(ON_BTRFS),
+        Ci::Xfs => Some(ON_XFS),
+        Ci::Full => Some(WHOLE_LIFE),
+    }
 }
 
 /// So many cases take turns on one machine that is restored between them: few, so that several threads have work to the end.
@@ -233,7 +253,7 @@ mod tests {
 
     #[test]
     fn the_lives_that_the_matrix_pins_are_cases_that_exist() {
-        for life in [SHORT_LIFE, WHOLE_LIFE] {
+        for (life, _) in LIVES {
             assert!(all_cases().iter().any(|case| case.name == life), "{life}");
         }
     }
@@ -243,7 +263,7 @@ mod tests {
         let plan = pinned_plan(&[]).unwrap();
         let names: Vec<_> = plan.units.iter().map(|unit| unit.cases[0].name).collect();
         let whole = names.iter().take_while(|name| **name == WHOLE_LIFE).count();
-        assert!(whole > 0 && names[whole..].iter().all(|name| *name == SHORT_LIFE), "{names:?}");
+        assert!(whole > 0 && !names[whole..].contains(&WHOLE_LIFE), "{names:?}");
     }
 
     #[test]

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use bootwright_core::capability::{BackendCapabilities, BootloaderCapabilities, Capability};
+use bootwright_core::{
+    capability::{BackendCapabilities, BootloaderCapabilities, Capability},
+    registry,
+};
 
 use super::{Cell, Firmware};
 use crate::{oracle, system::KernelFormat};
@@ -51,6 +54,8 @@ pub enum Property {
     Fstab,
     /// [`super::World::soft_reboot`], [`super::World::restart_units`].
     SoftReboots,
+    /// File systems and partitions of [`super::InstallOptions`].
+    DiskLayouts,
 }
 
 impl Property {
@@ -76,6 +81,7 @@ impl Property {
             Self::SignaturePolicies => "a signature policy of the host",
             Self::Fstab => "a system that mounts what /etc/fstab names",
             Self::SoftReboots => "a user space that can restart without its kernel",
+            Self::DiskLayouts => "disks that are laid out as a case asks",
         }
     }
 }
@@ -97,6 +103,8 @@ pub enum Demand {
     BothFormats,
     /// The cell's firmware.
     Firmware(Firmware),
+    /// The bootloader reads a boot partition with this file system.
+    BootPartition(&'static str),
     /// A property of the tier.
     Tier(Property),
 }
@@ -139,12 +147,18 @@ impl Demand {
             Self::Format(format) => offer.cell.format == *format,
             Self::BothFormats => both_formats(offer),
             Self::Firmware(firmware) => offer.cell.firmware == *firmware,
+            Self::BootPartition(filesystem) => reads_boot_partition(&offer.cell.bootloader, filesystem),
             // Some bootloaders have no default that anybody could change.
             Self::Tier(Property::ChosenDefaults) if !oracle::has_choice(&offer.cell.bootloader) => false,
             Self::Tier(property) => offer.properties.contains(property),
         };
         if met { Ok(()) } else { Err(Missing(self.to_string())) }
     }
+}
+
+fn reads_boot_partition(bootloader: &str, filesystem: &str) -> bool {
+    registry::bootloader(bootloader)
+        .is_ok_and(|plugin| plugin.partitions.boot_filesystems.contains(&filesystem))
 }
 
 fn both_formats(offer: &Offer<'_>) -> bool {
@@ -169,6 +183,9 @@ impl fmt::Display for Demand {
             Self::Format(format) => write!(f, "{} kernels", format.name()),
             Self::BothFormats => f.write_str("a pair that boots split and unified kernels"),
             Self::Firmware(firmware) => write!(f, "{} firmware", firmware.name()),
+            Self::BootPartition(filesystem) => {
+                write!(f, "a bootloader that reads a boot partition with {filesystem}")
+            }
             Self::Tier(property) => f.write_str(property.name()),
         }
     }

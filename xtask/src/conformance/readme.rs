@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_life_in_a_virtual_machine_is_called_by_its_name() {
-        let [(whole, _), (short, _)] = LIVES;
+        let [(whole, _), (short, _), ..] = LIVES;
         assert_eq!(in_tier(&machine(whole, Outcome::Passed)), "whole life, 1 ignored (vm)");
         assert_eq!(in_tier(&machine(short, Outcome::Passed)), "upgrade and rollback, 1 ignored (vm)");
         assert_eq!(in_tier(&machine(whole, Outcome::Failed)), "whole life failed, 1 ignored (vm)");

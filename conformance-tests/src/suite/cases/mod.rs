@@ -7,6 +7,7 @@ mod boot;
 mod broken;
 mod crash;
 mod deployments;
+mod disks;
 mod etc_merge;
 mod faults;
 mod firmware;
@@ -49,6 +50,7 @@ pub(crate) use case;
 pub fn all_cases() -> Vec<Case> {
     [
         install::CASES,
+        disks::CASES,
         life::CASES,
         boot::CASES,
         upgrade::CASES,

@@ -31,6 +31,11 @@ pub(super) const CASES: &[Case] = &[
 
 async fn previous_deployment_becomes_default(world: &mut dyn World) -> CaseResult {
     let (before, now) = with_way_back(world).await?;
+    roll_back_to(world, before, now).await
+}
+
+/// From what runs now to what ran before.
+pub(super) async fn roll_back_to(world: &mut dyn World, before: Version, now: Version) -> CaseResult {
     world.rollback().await?;
     let status = world.status().await?;
     shows(&status, status.rollback_queued, "a rollback is queued")?;

@@ -66,7 +66,7 @@ pub fn cells() -> Vec<Cell> {
 }
 
 /// How many points of a verb a sweep tries if nobody says: an answer within seconds. All are tried for each change (`--ci`).
-const POINTS: Points = Points::Few(4);
+const POINTS: Points = Points::Few(2);
 
 /// Makes machines in memory.
 #[derive(Debug, Clone, Copy, Default)]

@@ -63,6 +63,7 @@ pub(in crate::suite) const PROPERTIES: &[Property] = &[
     Property::ChosenDefaults,
     Property::Fstab,
     Property::SoftReboots,
+    Property::DiskLayouts,
 ];
 
 /// One machine.
@@ -233,7 +234,8 @@ impl VmWorld {
         command.args(["install", "to-disk", "--backend", &cell.backend, "--boot", &cell.bootloader]);
         command.args(["--image", &image.reference(), "--target-imgref", &Self::reference(Channel::MAIN)]);
         command.args(options.kargs.iter().map(|arg| format!("--karg={arg}")));
-        command.args(options.require_verity.then_some("--require-verity")).arg(&disk);
+        command.args(options.require_verity.then_some("--require-verity"));
+        command.args(layout(options)).arg(&disk);
         let output = command.stdin(Stdio::null()).output().context("start bootwright")?;
         if output.status.success() {
             return Ok(());
@@ -242,6 +244,13 @@ impl VmWorld {
         let (stdout, stderr) = (output.stdout, output.stderr);
         Err(look::refusal(&Output { command: "bootwright install".to_owned(), status, stdout, stderr }))
     }
+}
+
+/// How the disk is laid out, for the command line.
+fn layout(options: &InstallOptions) -> Vec<&'static str> {
+    let root = options.unverified_filesystem.map(|kind| ["--allow-missing-verity", "--filesystem", kind]);
+    let boot = options.boot_filesystem.map(|kind| ["--boot-partition", "400M", "--boot-filesystem", kind]);
+    root.into_iter().flatten().chain(boot.into_iter().flatten()).collect()
 }
 
 /// Writes the layout of `image`, without the layers that every machine has.
@@ -353,6 +362,10 @@ impl Operate for VmWorld {
     }
 
     async fn fail_once(&mut self, _n: u64, _fault: bootwright_core::fs::Fault) -> Result<()> {
+        missing(Property::CrashPoints)
+    }
+
+    async fn fail_reads_at_first(&mut self) -> Result<()> {
         missing(Property::CrashPoints)
     }
 

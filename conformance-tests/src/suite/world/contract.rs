@@ -17,6 +17,10 @@ pub struct InstallOptions {
     pub kargs: Vec<String>,
     /// Insist on verified reads, whatever the backend can do (`--require-verity`).
     pub require_verity: bool,
+    /// File system of the root; its reads need not be verified (`--filesystem`, `--allow-missing-verity`).
+    pub unverified_filesystem: Option<&'static str>,
+    /// A boot partition with this file system (`--boot-partition`, `--boot-filesystem`).
+    pub boot_filesystem: Option<&'static str>,
 }
 
 /// How far an upgrade goes.
