@@ -46,7 +46,7 @@ mkdir -p etc/systemd/system
 for unit in \
     dev-hugepages.mount dev-mqueue.mount dpkg-db-backup.timer dracut-shutdown.service e2scrub_all.timer e2scrub_reap.service \
     fstrim.timer getty-static.service getty@tty1.service ldconfig.service \
-    proc-sys-fs-binfmt_misc.automount remote-fs.target sys-fs-fuse-connections.mount \
+    proc-sys-fs-binfmt_misc.automount remote-fs.target run-lock.mount sys-fs-fuse-connections.mount \
     sys-kernel-config.mount sys-kernel-debug.mount sys-kernel-tracing.mount \
     systemd-ask-password-console.path systemd-ask-password-wall.path systemd-binfmt.service \
     systemd-firstboot.service systemd-hibernate-clear.service systemd-hwdb-update.service \
@@ -59,6 +59,10 @@ do
     ln -sf /dev/null "etc/systemd/system/$unit"
 done
 rm -rf etc/systemd/system/*.wants
+# dracut copies what is wanted here into the initramfs too. Nodes for drivers that nobody has loaded are not used by anything.
+for unit in kmod-static-nodes systemd-sysctl systemd-tmpfiles-setup-dev systemd-tmpfiles-setup-dev-early; do
+    rm "usr/lib/systemd/system/sysinit.target.wants/$unit.service"
+done
 ln -sf multi-user.target usr/lib/systemd/system/default.target
 
 mkdir -p usr/lib/systemd/journald.conf.d
@@ -89,6 +93,6 @@ echo 'blacklist ahci' > etc/modprobe.d/no-disk.conf
 
 # Generators that never generate anything here; each is a process that systemd waits for, at every boot.
 mkdir -p etc/systemd/system-generators
-for generator in hibernate-resume rc-local ssh sysv system-update tpm2; do
+for generator in debug hibernate-resume rc-local run ssh sysv system-update tpm2; do
     ln -sf /dev/null "etc/systemd/system-generators/systemd-$generator-generator"
 done
