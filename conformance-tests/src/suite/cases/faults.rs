@@ -92,15 +92,13 @@ async fn nothing_is_lost(world: &mut dyn World, verb: Verb, scene: &Scene) -> Ca
         .try_for_each(|version| shows(&status, status.of(version).is_some(), &format!("{version} is there")))
 }
 
-/// Where points are few, each combination lets other kinds of calls fail: the same ones each time.
+/// Where points are few, each combination lets another kind of calls fail: the same one each time.
 fn faults_here(world: &dyn World) -> Vec<Fault> {
-    const FEW: usize = 2;
     let kinds = Fault::OF_CHANGES;
     match world.points() {
         Points::Few(few) if few < kinds.len() as u64 => {
             let turn = fnv1a(&world.cell().to_string()) % kinds.len() as u64;
-            let turned = (0..).zip(kinds.into_iter().cycle()).skip_while(|(place, _)| *place < turn);
-            turned.map(|(_, kind)| kind).take(FEW).collect()
+            (0..).zip(kinds).filter(|(place, _)| *place == turn).map(|(_, kind)| kind).collect()
         }
         _ => kinds.to_vec(),
     }
