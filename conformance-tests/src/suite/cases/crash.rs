@@ -8,8 +8,8 @@ use super::{
     World, case,
     scene::{Marks, Verb, points_here, stopped_at},
     steps::{
-        all_whole, install_image, into_a_trial, next_image, reboot_into, stage, upgrade, whole_entries,
-        with_way_back,
+        all_whole, fsck_finds_nothing, install_image, into_a_trial, next_image, reboot_into, stage, upgrade,
+        whole_entries, with_way_back,
     },
 };
 use crate::suite::{
@@ -107,8 +107,7 @@ impl Outcome {
         ensure!(may_run.contains(&running.version), "{} runs, one of {may_run:?} should", running.version);
         self.check_entries(world).await?;
         self.marks.are_in(world).await?;
-        let findings = world.fsck().await?;
-        ensure!(findings.problems.is_empty(), "fsck complains: {findings:#?}");
+        fsck_finds_nothing(world).await?;
         // What the first boot cleaned up must not have been what the second one needs.
         let again = world.power_cut().await.context("second boot after the cut")?;
         ensure!(again == running, "{again:?} runs after a second cut, {running:?} did before");

@@ -9,7 +9,7 @@ use bootwright_core::{
 use super::{
     World, case,
     scene::{Scene, Verb},
-    steps::{shows, upgrade, whole_entries},
+    steps::{fsck_finds_nothing, shows, upgrade, whole_entries},
 };
 use crate::suite::{
     Case, CaseResult, Channel, Demand, Fingerprint, Points, Property, Refusal, Trouble, Version,
@@ -174,8 +174,7 @@ fn is_clear(refusal: &Refusal, fault: Fault) -> CaseResult {
 /// All is whole, and nobody has to do anything about what was interrupted.
 pub(super) async fn is_recovered(world: &mut dyn World) -> CaseResult {
     whole_entries(world).await?;
-    let findings = world.fsck().await?;
-    ensure!(findings.problems.is_empty(), "fsck complains: {findings:#?}");
+    fsck_finds_nothing(world).await?;
     let status = world.status().await?;
     ensure!(status.interrupted.is_none(), "the failure was not recovered: {status:#?}");
     Ok(())

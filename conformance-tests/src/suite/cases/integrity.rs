@@ -5,7 +5,7 @@ use bootwright_core::ErrorKind;
 
 use super::{
     World, case,
-    steps::{entries_if_seen, install, upgrade, with_way_back},
+    steps::{entries_if_seen, fsck_finds_nothing, install, upgrade, with_way_back},
 };
 use crate::suite::{Case, CaseResult, Damage, Demand, InstallOptions, Property, refused};
 
@@ -27,8 +27,7 @@ pub(super) const CASES: &[Case] = &[
 
 async fn nothing_wrong(world: &mut dyn World) -> CaseResult {
     with_way_back(world).await?;
-    let findings = world.fsck().await?;
-    ensure!(findings.problems.is_empty(), "fsck complains: {findings:?}");
+    fsck_finds_nothing(world).await?;
     entries_if_seen(world).await.map(drop)
 }
 

@@ -130,6 +130,16 @@ pub async fn nothing_changed(
     before.unchanged(&world.fingerprint().await?, &format!("what was refused ({})", refusal.text))
 }
 
+/// Checks that a check of the whole store finds nothing wrong.
+///
+/// # Errors
+/// What is wrong.
+pub async fn fsck_finds_nothing(world: &mut dyn World) -> anyhow::Result<()> {
+    let findings = world.fsck().await?;
+    ensure!(findings.problems.is_empty(), "fsck complains: {findings:#?}");
+    Ok(())
+}
+
 /// Checks a file of the running system.
 ///
 /// # Errors
