@@ -104,15 +104,10 @@ pub fn mount(node: &Path, at: &Path, access: Access) -> Result<Mount> {
 
 fn mount_once(node: &Path, at: &Path, flags: MountFlags) -> Result<Mount> {
     let flags = flags | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    let fat = Mount::new(node, at, "vfat", flags, FAT_OPTIONS);
-    // An extended boot loader partition may have any file system that its loader reads.
-    match fat {
-        Err(error) if error.kind() != ErrorKind::Busy => {
-            let mut others = ["ext4", "xfs", "btrfs"].into_iter();
-            others.find_map(|kind| Mount::new(node, at, kind, flags, "").ok()).ok_or(error)
-        }
-        other => other,
-    }
+    // An extended boot loader partition may have any file system that its loader reads. One that is mounted already is busy for all others.
+    let mut others = ["ext4", "xfs", "btrfs"].into_iter();
+    Mount::new(node, at, "vfat", flags, FAT_OPTIONS)
+        .or_else(|error| others.find_map(|kind| Mount::new(node, at, kind, flags, "").ok()).ok_or(error))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use anyhow::{Context as _, ensure};
 use super::{
     World, case,
     rollback::roll_back_to,
-    steps::{install_image, next_image, shows, upgrade_to},
+    steps::{fsck_finds_nothing, install_image, next_image, shows, upgrade_to},
 };
 use crate::{
     suite::{Case, CaseResult, Demand, InstallOptions, Property, TestImage},
@@ -44,7 +44,8 @@ pub(super) const CASES: &[Case] = &[
 async fn boot_partition(world: &mut dyn World) -> CaseResult {
     let options = InstallOptions { boot_filesystem: Some("xfs"), ..InstallOptions::default() };
     there_and_back(world, &options).await?;
-    is_mounted(world, "/boot", "xfs").await
+    is_mounted(world, "/boot", "xfs").await?;
+    fsck_finds_nothing(world).await
 }
 
 async fn btrfs_root(world: &mut dyn World) -> CaseResult {
