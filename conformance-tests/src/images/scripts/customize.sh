@@ -59,8 +59,9 @@ do
     ln -sf /dev/null "etc/systemd/system/$unit"
 done
 rm -rf etc/systemd/system/*.wants
-# dracut copies what is wanted here into the initramfs too. Nodes for drivers that nobody has loaded are not used by anything.
-for unit in kmod-static-nodes systemd-sysctl systemd-tmpfiles-setup-dev systemd-tmpfiles-setup-dev-early; do
+# dracut copies what is wanted here into the initramfs too. The nodes of drivers that are not loaded yet stay: a root on btrfs or on a loop device
+# is waited for through one of them.
+for unit in systemd-sysctl systemd-tmpfiles-setup-dev; do
     rm "usr/lib/systemd/system/sysinit.target.wants/$unit.service"
 done
 ln -sf multi-user.target usr/lib/systemd/system/default.target
