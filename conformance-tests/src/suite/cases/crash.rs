@@ -236,34 +236,26 @@ async fn during_install(world: &mut dyn World) -> CaseResult {
         let cut = world.install(&InstallOptions::default()).await;
         let what = format!("an install stopped before change {point} of {count}");
         match cut {
-            Ok(()) => installed_and_boots(world, &image).await.context(what)?,
-            Err(Trouble::Refused(_)) => after_a_cut_install(world, &image).await.context(what)?,
+            Ok(()) => drop(whole_entries(world).await.context(what.clone())?),
+            Err(Trouble::Refused(_)) => {}
             Err(other) => return Err(other.into()),
         }
+        after_a_cut_install(world, &image).await.context(what)?;
     }
     Ok(())
 }
 
 async fn after_a_cut_install(world: &mut dyn World, image: &TestImage) -> CaseResult {
     // There is no menu to read before there is a loader, and each tier says that in its own words.
-    if world.entries().await.is_ok_and(|entries| !entries.is_empty()) {
-        return installed_and_boots(world, image).await;
+    let entries = world.entries().await.unwrap_or_default();
+    if entries.is_empty() {
+        world.stop_before(None).await?;
+        install_image(world, image, &InstallOptions::default()).await.context("the same install again")?;
+    } else {
+        all_whole(&entries)?;
+        let running = world.power_cut().await.context("what was published boots")?;
+        ensure!(running.version == image.version, "{} runs", running.version);
     }
-    world.stop_before(None).await?;
-    install_image(world, image, &InstallOptions::default()).await.context("the same install again")?;
-    can_be_upgraded(world).await
-}
-
-async fn installed_and_boots(world: &mut dyn World, image: &TestImage) -> CaseResult {
-    let entries = world.entries().await?;
-    ensure!(!entries.is_empty(), "the install was done, and nothing boots");
-    all_whole(&entries)?;
-    let running = world.power_cut().await.context("what was published boots")?;
-    ensure!(running.version == image.version, "{} runs", running.version);
-    can_be_upgraded(world).await
-}
-
-async fn can_be_upgraded(world: &mut dyn World) -> CaseResult {
     upgrade(world).await.context("the next upgrade")?;
     whole_entries(world).await.map(drop)
 }
