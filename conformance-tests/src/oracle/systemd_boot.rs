@@ -38,7 +38,8 @@ struct Item {
 impl Item {
     fn read(file: PathBuf) -> Option<Self> {
         let name = file.file_name()?.to_str()?.to_owned();
-        let body = name.strip_suffix(".conf")?;
+        // systemd-boot passes by what is hidden (systemd, src/boot/boot.c).
+        let body = name.strip_suffix(".conf").filter(|body| !body.starts_with('.'))?;
         let split = body.rsplit_once('+').and_then(|(stem, text)| {
             let (left, done) = text.split_once('-').unwrap_or((text, "0"));
             Some((stem, (left.parse().ok()?, done.parse().ok()?)))
