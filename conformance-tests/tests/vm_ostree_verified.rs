@@ -10,7 +10,7 @@ use bootwright_conformance::{
     images::{Cache, Edits, derive},
     lifecycle::{BOOT, Cell, DISK_SIZE, Guest, ORIGIN, OfflineDisk, Site, install},
     suite::vm::scripts,
-    system::{KernelFormat, OSTREE_INSTALLER, OSTREE_VERIFIED, Systems},
+    system::{INSTALLER, KernelFormat, OSTREE_VERIFIED, Systems},
     vm::{Disk, Vm},
 };
 
@@ -50,7 +50,7 @@ impl Stage {
         let scratch = tempfile::tempdir_in("/var/tmp")?;
         let site =
             Site::make(&scratch.path().join("site"), &[("v1", &one), ("v2", &two), ("careless", &careless)])?;
-        let systems = systems.for_fixture(&OSTREE_INSTALLER);
+        let systems = systems.for_fixture(&INSTALLER);
         let cell = Cell::new("composefs", "systemd-boot", KernelFormat::Split);
         let (disk, target) = (scratch.path().join("installer.img"), scratch.path().join("target.img"));
         let installer = systems.image("v1", KernelFormat::Split)?;

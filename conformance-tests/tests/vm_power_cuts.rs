@@ -20,3 +20,14 @@ fn a_power_cut_while_an_upgrade_is_finalised_leaves_the_old_or_the_new_system() 
     let amount = ["--verb", "upgrade", "--verb", "finalise", "--states", "150", "--boots", "1"];
     power_cuts(&[cell.as_slice(), &amount].concat())
 }
+
+/// spec: BW-708
+#[test]
+#[ignore = "boots a virtual machine; `cargo xtask test` runs it"]
+fn a_power_cut_while_a_disk_is_installed_leaves_nothing_or_a_whole_system_and_one_after_it_the_latter()
+-> Result<()> {
+    let cell =
+        ["--backend", "composefs", "--boot", "systemd-boot", "--format", "split", "--firmware", "uefi"];
+    let amount = ["--verb", "install", "--states", "150", "--boots", "0"];
+    power_cuts(&[cell.as_slice(), &amount].concat())
+}

@@ -39,10 +39,25 @@ pub fn install(
     show: bool,
 ) -> Result<Installation> {
     File::create(disk).and_then(|file| file.set_len(DISK_SIZE)).context("make a disk image")?;
+    install_over(bootwright, cell, &image.reference(), disk, extra, show)
+}
+
+/// The same on a disk image that is there.
+///
+/// # Errors
+/// As [`install`].
+pub fn install_over(
+    bootwright: &Path,
+    cell: &Cell,
+    image: &str,
+    disk: &Path,
+    extra: &[&str],
+    show: bool,
+) -> Result<Installation> {
     let start = Instant::now();
     let mut command = host::privileged(&bootwright.to_string_lossy());
     command.args(["install", "to-disk", "--backend", &cell.backend, "--boot", &cell.bootloader]);
-    command.args(["--image", &image.reference(), "--target-imgref", ORIGIN]).args(extra).arg(disk);
+    command.args(["--image", image, "--target-imgref", ORIGIN]).args(extra).arg(disk);
     let log = if show { run_shown(&mut command)? } else { run_captured(&mut command)? };
     Ok(Installation { disk: disk.to_owned(), took: start.elapsed(), log })
 }

@@ -50,9 +50,12 @@ impl OfflineDisk {
         &self.path
     }
 
-    /// The partition GUID of the ESP.
-    pub fn esp_guid(&self) -> &str {
-        &self.esp_guid
+    /// The partition GUID of the ESP, as the table stores it.
+    ///
+    /// # Errors
+    /// When it is no GUID.
+    pub fn esp_guid(&self) -> Result<[u8; 16]> {
+        parse_guid(&self.esp_guid)
     }
 
     /// Copies everything on the ESP into a folder. A machine may run on the disk, if it has written out what it changed and changes nothing now.
@@ -244,4 +247,24 @@ impl OfflineDisk {
 /// A file of an image, by its real path.
 fn taken(image: &OciImage, path: &str) -> Result<Vec<u8>> {
     image.read_file(path)?.with_context(|| format!("no {path} in the image"))
+}
+
+/// As the partition table stores it: the first three groups with the lowest byte first (UEFI specification, appendix A).
+fn parse_guid(text: &str) -> Result<[u8; 16]> {
+    let bytes = hex::decode(text.trim().replace('-', "")).with_context(|| format!("{text:?} is no GUID"))?;
+    ensure!(bytes.len() == 16, "{text:?} is no GUID");
+    let order = [3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15];
+    Ok(order.map(|place| bytes.get(place).copied().unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_groups_of_a_guid_are_stored_lowest_byte_first() {
+        let bytes = parse_guid("00112233-4455-6677-8899-aabbccddeeff\n").unwrap();
+        assert_eq!(hex::encode(bytes), "33221100554477668899aabbccddeeff");
+        assert!(parse_guid("0011").is_err());
+    }
 }

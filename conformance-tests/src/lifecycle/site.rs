@@ -36,6 +36,11 @@ impl Site {
         Ok(Self { folder: folder.to_owned() })
     }
 
+    /// How a machine that has the folder refers to an image in it.
+    pub fn in_guest(name: &str) -> String {
+        format!("oci:/run/bootwright-folders/{IMAGES_LABEL}/{name}:latest")
+    }
+
     /// The folder, to be attached under [`IMAGES_LABEL`].
     pub fn folder(&self) -> &Path {
         &self.folder

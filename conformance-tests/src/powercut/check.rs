@@ -1,18 +1,18 @@
 //! Walks through a recorded life, rebuilds each chosen state, and has it judged.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     path::PathBuf,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use super::{
     choice::{Group, choose},
     esp::{Damaged, EspFolder},
     fat::Damage,
-    judge::{Judge, Root},
+    judge::{Judge, NOTHING, Root},
     life::{Life, Verb, Window},
     machine::{Key, Machine, bytes_key},
     random::Random,
@@ -20,7 +20,7 @@ use super::{
     timeline::{Event, Kept, Part, Timeline},
     tree::Before,
 };
-use crate::host;
+use crate::{host, lifecycle::OfflineDisk};
 
 /// One in this many recovered roots is given to its own checking program as well.
 const FSCK_EVERY: usize = 25;
@@ -67,27 +67,47 @@ pub struct Findings {
     pub took: Duration,
 }
 
-/// The states of which the first one is always booted.
-#[derive(Debug, Clone, Copy, Default)]
-struct Wanted {
+/// A kind of states, of which the first one is always booted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
     /// Something on the ESP would make the kernel stumble over its clusters.
-    damaged: bool,
+    Damaged,
     /// A folder on the ESP ends before half a name.
-    early: bool,
+    EndsEarly,
     /// Where it is about to be confirmed, the version on trial does not boot.
-    back: bool,
+    Back,
+    /// While it is installed, it boots already.
+    BootsEarly,
+    /// It was just installed: no other state has all of a loader for certain.
+    Installed,
 }
 
-impl Wanted {
-    const ALL: Self = Self { damaged: true, early: true, back: true };
+/// Kinds that were not met yet.
+#[derive(Debug, Clone, Default)]
+struct Wanted(BTreeSet<Kind>);
 
+impl Wanted {
+    fn all() -> Self {
+        use Kind::{Back, BootsEarly, Damaged, EndsEarly, Installed};
+        Self(BTreeSet::from([Damaged, EndsEarly, Back, BootsEarly, Installed]))
+    }
+
+    /// Whether such a state is of a kind that was not met yet. All of its kinds are met then.
     fn take(&mut self, damaged: &[Damaged], verb: Verb, version: &str) -> bool {
-        let back = verb == Verb::Confirm && version != verb.leads_to();
         let is_early = |found: &Damaged| found.damage == Damage::EndsEarly;
-        let (early, clusters) = (damaged.iter().any(is_early), !damaged.iter().all(is_early));
-        let take = |flag: &mut bool, now: bool| now && std::mem::take(flag);
-        // All are taken by a state that is all of it.
-        take(&mut self.damaged, clusters) | take(&mut self.early, early) | take(&mut self.back, back)
+        let is_new = version == verb.leads_to();
+        let kinds = [
+            (Kind::Damaged, !damaged.iter().all(is_early)),
+            (Kind::EndsEarly, damaged.iter().any(is_early)),
+            (Kind::Back, verb == Verb::Confirm && !is_new),
+            (Kind::BootsEarly, verb == Verb::Install && is_new),
+        ];
+        kinds.into_iter().filter(|(kind, here)| *here && self.0.remove(kind)).count() > 0
+    }
+
+    /// The same of the state right after a verb, with everything unflushed lost.
+    fn take_finished(&mut self, verb: Verb) -> bool {
+        verb == Verb::Install && self.0.remove(&Kind::Installed)
     }
 }
 
@@ -139,7 +159,7 @@ pub fn check(
         let groups = choose(&life.timeline, &window.events, amount.states, seed);
         let boots = chosen(groups.len(), amount.boots, seed);
         let mut findings = Findings::new(window, &life.timeline);
-        findings.wanted = if amount.boots > 0 { Wanted::ALL } else { Wanted::default() };
+        findings.wanted = if amount.boots > 0 { Wanted::all() } else { Wanted::default() };
         let start = Instant::now();
         // Groups without a new state pass their turn on, and what is booted out of turn counts as well.
         let mut due: i64 = 0;
@@ -147,7 +167,7 @@ pub fn check(
             due += i64::from(boots.contains(&at));
             walk.group(window, group, &mut findings, &mut due, &mut bootable)?;
         }
-        walk.finished(window, &mut findings)?;
+        walk.finished(window, &mut findings, &mut bootable)?;
         findings.took = start.elapsed();
         println!("         {}", findings.line());
         all.push(findings);
@@ -183,9 +203,11 @@ impl<'a> Walk<'a> {
             mounts: 0,
             seen: HashSet::new(),
         };
-        walk.mount(&[])?;
-        let (_, root) = walk.root.as_ref().context("a root")?;
-        walk.before = Before::look(root.mounted().path())?;
+        if life.windows.iter().all(|window| window.verb != Verb::Install) {
+            walk.mount(&[])?;
+            let (_, root) = walk.root.as_ref().context("a root")?;
+            walk.before = Before::look(root.mounted().path())?;
+        }
         for (number, window) in life.windows.iter().enumerate() {
             if let Some((version, cut)) = learned(life, number, window) {
                 let learned = walk.learn(version, cut);
@@ -226,7 +248,9 @@ impl<'a> Walk<'a> {
             return Ok(());
         }
         self.mounts += 1;
+        // Nobody starts a root that is being made.
         if let Some((_, root)) = self.root.take()
+            && root.is_started()
             && self.mounts.is_multiple_of(FSCK_EVERY)
         {
             root.into_mounted().check()?;
@@ -283,10 +307,35 @@ impl<'a> Walk<'a> {
     }
 
     fn state(&mut self, window: &Window, group: &Group, esp: &[Kept]) -> Result<&'static str> {
+        if window.verb == Verb::Install {
+            return self.installation(group, esp);
+        }
         self.show(group.cut, &group.root, esp)?;
         let (_, root) = self.root.as_mut().context("a root")?;
         let loading = !self.life.timeline.touches(Part::Root, window.events.start..group.cut);
         self.judge.check((window.verb, loading), &mut self.esp, root, self.machine.variables())
+    }
+
+    /// A state in which there may be no file systems yet, and no table that leads to them.
+    fn installation(&mut self, group: &Group, esp: &[Kept]) -> Result<&'static str> {
+        self.machine.advance(group.cut)?;
+        let patch = self.machine.patch(esp);
+        let shown = self.esp.show(&self.machine, self.life.layout.esp.start, &patch);
+        if shown.is_err() || self.esp.is_empty() {
+            return Ok(NOTHING);
+        }
+        if let Err(error) = self.mount(&group.root) {
+            let empty = self.scratch.memory("empty")?;
+            let starts = self.judge.starts_anything(&self.esp, &empty, self.machine.variables());
+            return if starts { Err(error.context("it is started")) } else { Ok(NOTHING) };
+        }
+        let (_, root) = self.root.as_mut().context("a root")?;
+        let version = self.judge.check_installation(&mut self.esp, root, self.machine.variables())?;
+        if version != NOTHING {
+            let table = OfflineDisk::open(root.mounted().disk()).context("the partition table")?;
+            ensure!(table.esp_guid()? == self.life.esp_guid, "it is started from another partition table");
+        }
+        Ok(version)
     }
 
     /// Leaves the disk, the variables and a list of what was written below the target folder, to be looked at.
@@ -325,13 +374,23 @@ impl<'a> Walk<'a> {
     }
 
     /// A verb that is done is done: with everything unflushed lost, the new version boots.
-    fn finished(&mut self, window: &Window, findings: &mut Findings) -> Result<()> {
+    fn finished(
+        &mut self,
+        window: &Window,
+        findings: &mut Findings,
+        bootable: &mut Vec<Bootable>,
+    ) -> Result<()> {
         let group = Group { cut: window.events.end, root: Vec::new(), esp: vec![Vec::new()] };
         self.machine.advance(group.cut)?;
         let new = window.verb.leads_to();
         let state = self.state(window, &group, &[]);
         let problem = match state {
-            Ok(version) if version == new => return Ok(()),
+            Ok(version) if version == new => {
+                if findings.wanted.take_finished(window.verb) {
+                    bootable.push(self.bootable(window.verb, &group, &[], version, bootable.len())?);
+                }
+                return Ok(());
+            }
             Ok(version) => anyhow::anyhow!("it is done, and {version} boots, not {new}"),
             Err(error) => error,
         };
@@ -344,6 +403,8 @@ impl<'a> Walk<'a> {
 fn learned(life: &Life, number: usize, window: &Window) -> Option<(&'static str, usize)> {
     let before = life.windows.get(..number).unwrap_or_default();
     match window.verb {
+        // With all that it wrote, flushed or not.
+        Verb::Install => Some(("v1", life.timeline.events().len())),
         Verb::Upgrade | Verb::Finalise if before.is_empty() => Some(("v1", window.events.start)),
         _ => None,
     }
@@ -419,5 +480,23 @@ impl Findings {
             self.failed,
             self.took.as_secs_f32()
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_each_kind_of_states_the_first_is_booted_and_no_other() {
+        let mut wanted = Wanted::all();
+        assert!(!wanted.take(&[], Verb::Install, NOTHING));
+        assert!(wanted.take(&[], Verb::Install, "v1") && !wanted.take(&[], Verb::Install, "v1"));
+        assert!(wanted.take_finished(Verb::Install) && !wanted.take_finished(Verb::Install));
+        assert!(!wanted.take(&[], Verb::Confirm, "v2") && wanted.take(&[], Verb::Confirm, "v1"));
+        let damaged = |damage| Damaged { path: "EFI".to_owned(), folder: true, damage };
+        let both = [damaged(Damage::Broken), damaged(Damage::EndsEarly)];
+        assert!(wanted.take(&both, Verb::Gc, "v1") && !wanted.take(&both, Verb::Gc, "v1"));
+        assert!(!Wanted::default().take(&both, Verb::Gc, "v1"));
     }
 }

@@ -59,6 +59,7 @@ impl EspFolder {
     /// When it is not FAT any more, or the folder cannot be written.
     pub fn show(&mut self, machine: &Machine<'_>, start: u64, patch: &Patch<'_>) -> Result<()> {
         let read = |offset: u64, buffer: &mut [u8]| read_patched(machine, patch, start + offset, buffer);
+        self.damaged.clear();
         let items = fat::list(&read)?;
         let damaged = items.iter().filter_map(|item| Some((item.clone(), item.damage.clone()?)));
         self.damaged =
@@ -99,6 +100,11 @@ impl EspFolder {
             }
         }
         Ok(())
+    }
+
+    /// Whether it has no files.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
     }
 
     /// What the kernel would stumble over; firmware does not.

@@ -1,21 +1,39 @@
 //! The images of a recorded life. Each version has files and a kernel of its own, so that a lost or torn write of one shows.
 
+use std::path::Path;
+
 use anyhow::{Context as _, Result};
 
 use super::random::Random;
 use crate::{
     images::{Edits, OciImage, derive},
+    lifecycle::Site,
     system::{KernelFormat, Systems},
 };
 
 /// Files that only one version has: enough for several transactions of the root file system.
 const FILES: u64 = 24;
 
+/// The versions of a life.
+const VERSIONS: [&str; 3] = ["v1", "v2", "v3"];
+
+/// All versions, in `folder` for machines, and the first one, which is installed.
+///
+/// # Errors
+/// As [`make`], and when they cannot be put there.
+pub fn make_all(systems: &Systems, format: KernelFormat, folder: &Path) -> Result<(OciImage, Site)> {
+    let made: Vec<_> =
+        VERSIONS.iter().map(|version| make(systems, version, format)).collect::<Result<_>>()?;
+    let site = Site::make(&folder.join("site"), &VERSIONS.into_iter().zip(&made).collect::<Vec<_>>())?;
+    let first = made.into_iter().next().context("no images")?;
+    Ok((first, site))
+}
+
 /// Version `version` ("v1", …).
 ///
 /// # Errors
 /// When a tool is missing or does not succeed.
-pub fn make(systems: &Systems, version: &str, format: KernelFormat) -> Result<OciImage> {
+fn make(systems: &Systems, version: &str, format: KernelFormat) -> Result<OciImage> {
     let base = systems.image("v1", KernelFormat::Split)?;
     let split = derive(&base, &edits(&base, version)?, systems.cache())?;
     match format {

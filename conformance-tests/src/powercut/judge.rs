@@ -12,11 +12,14 @@ use sha2::{Digest as _, Sha256};
 use super::{
     esp::{Damaged, EspFolder},
     fat::Damage,
-    life::{Life, MARKER, MARKERS, Verb},
+    life::{Life, MARKER, Verb},
     scratch::MountedRoot,
     tree::{Before, Tree},
 };
 use crate::oracle::{self, Disk, LiveRoot, MenuEntry, Variables, firmware, live_root, nvram};
+
+/// What boots where nothing is installed yet, instead of a version.
+pub const NOTHING: &str = "nothing";
 
 /// What is known about a version that was seen whole.
 #[derive(Debug)]
@@ -83,6 +86,7 @@ pub struct Judge {
     known: Vec<Known>,
     esp_guid: [u8; 16],
     trials: Trials,
+    markers: &'static [&'static str],
     scratch: PathBuf,
     /// Sections by the digest of the file.
     sections: BTreeMap<String, Option<BTreeMap<String, String>>>,
@@ -120,6 +124,11 @@ impl Root {
         Ok(digest)
     }
 
+    /// Whether an entry was seen that starts something in it.
+    pub fn is_started(&self) -> bool {
+        !self.verified.is_empty()
+    }
+
     /// The mount, to end it.
     pub fn into_mounted(self) -> MountedRoot {
         self.mounted
@@ -130,10 +139,11 @@ impl Judge {
     /// One for a recorded life, which knows nothing yet; it puts files into `scratch`.
     pub fn new(life: &Life, scratch: PathBuf) -> Self {
         let trials = Trials::of(&life.cell.bootloader);
-        Self { known: Vec::new(), esp_guid: life.esp_guid, trials, scratch, sections: BTreeMap::new() }
+        let (known, sections) = (Vec::new(), BTreeMap::new());
+        Self { known, esp_guid: life.esp_guid, trials, markers: life.markers, scratch, sections }
     }
 
-    fn disk(&self, esp: &EspFolder, root: &Root, variables: &[u8]) -> Result<Disk> {
+    fn disk(&self, esp: &EspFolder, root: &Path, variables: &[u8]) -> Result<Disk> {
         // A BIOS has none.
         let values = if variables.is_empty() {
             BTreeMap::default()
@@ -141,7 +151,7 @@ impl Judge {
             nvram::parse(variables).context("the variable store")?
         };
         let variables = Variables::from_values(values);
-        let (esp, sysroot) = (esp.path().to_owned(), root.mounted.path().to_owned());
+        let (esp, sysroot) = (esp.path().to_owned(), root.to_owned());
         Ok(Disk { esp, sysroot, esp_guid: self.esp_guid, variables })
     }
 
@@ -157,7 +167,7 @@ impl Judge {
         root: &mut Root,
         variables: &[u8],
     ) -> Result<()> {
-        let disk = self.disk(esp, root, variables)?;
+        let disk = self.disk(esp, root.mounted.path(), variables)?;
         let entry = own_entries(&disk)?.into_iter().next().context("nothing boots")?;
         let live = live_root(&disk.sysroot, &entry.cmdline)?;
         let etc = below(&disk, &live);
@@ -183,13 +193,9 @@ impl Judge {
         root: &mut Root,
         variables: &[u8],
     ) -> Result<&'static str> {
-        let disk = self.disk(esp, root, variables)?;
+        let disk = self.disk(esp, root.mounted.path(), variables)?;
         lookable(esp)?;
-        let mut versions = Vec::new();
-        for entry in own_entries(&disk)? {
-            let version = self.entry(&disk, esp, root, &entry);
-            versions.push(version.with_context(|| format!("the entry {}", entry.name))?);
-        }
+        let versions = self.versions(&disk, esp, root, &own_entries(&disk)?)?;
         let first = *versions.first().context("nothing boots")?;
         let may_boot = self.trials.may_boot(verb, loading);
         ensure!(may_boot.contains(&first), "{first} boots, not one of {may_boot:?}");
@@ -198,6 +204,45 @@ impl Judge {
             Some(trial) => self.entry(&disk, esp, root, &trial).context("the entry that is tried again"),
             None => Ok(first),
         }
+    }
+
+    /// Checks a state of a disk that is being installed, and returns the version that boots, or [`NOTHING`]: nothing has to, but what does is whole.
+    ///
+    /// # Errors
+    /// Says what is wrong.
+    pub fn check_installation(
+        &mut self,
+        esp: &mut EspFolder,
+        root: &mut Root,
+        variables: &[u8],
+    ) -> Result<&'static str> {
+        let disk = self.disk(esp, root.mounted.path(), variables)?;
+        // What cannot be read starts nothing.
+        let entries = own_entries(&disk).unwrap_or_default();
+        let versions = self.versions(&disk, esp, root, &entries)?;
+        Ok(versions.first().copied().unwrap_or(NOTHING))
+    }
+
+    /// Whether firmware and loader find an entry of ours, where there is no root, but this empty folder.
+    pub fn starts_anything(&self, esp: &EspFolder, root: &Path, variables: &[u8]) -> bool {
+        let entries = self.disk(esp, root, variables).and_then(|disk| own_entries(&disk));
+        entries.is_ok_and(|entries| !entries.is_empty())
+    }
+
+    /// The version that each entry starts, if all that it needs is whole.
+    fn versions(
+        &mut self,
+        disk: &Disk,
+        esp: &mut EspFolder,
+        root: &mut Root,
+        entries: &[MenuEntry],
+    ) -> Result<Vec<&'static str>> {
+        let mut versions = Vec::new();
+        for entry in entries {
+            let version = self.entry(disk, esp, root, entry);
+            versions.push(version.with_context(|| format!("the entry {}", entry.name))?);
+        }
+        Ok(versions)
     }
 
     /// The version that an entry starts, if all that it needs is whole.
@@ -252,7 +297,7 @@ impl Judge {
 
     fn verify(&self, root: &Root, known: &Known, live: &LiveRoot) -> Result<()> {
         known.tree.verify(&root.mounted, &self.scratch, root.thorough)?;
-        for (marker, folder) in MARKERS.iter().zip([&live.etc, &live.var]) {
+        for (marker, folder) in self.markers.iter().zip([&live.etc, &live.var]) {
             let name = marker.split_once('/').map_or(*marker, |(_, name)| name);
             let found = oracle::read_file(&folder.join(name)).unwrap_or_default();
             ensure!(found == MARKER.as_bytes(), "/{marker} is lost or changed");

@@ -13,25 +13,26 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::{
     images,
+    recorder::Recorder,
     root_file_system::RootFileSystem,
     timeline::{Layout, Timeline},
 };
 use crate::{
     host,
-    images::OciImage,
-    lifecycle::{self, BOOT, Guest, IMAGES_LABEL, Site, install},
+    lifecycle::{self, BOOT, DISK_SIZE, Guest, Site, install},
     suite::{Cell, Firmware},
     system::Systems,
-    vm::{self, Disk, Recorded, Vm},
+    vm,
 };
 
 /// Text of the files that must never be lost.
 pub const MARKER: &str = "kept by the power cut tests\n";
 /// One in `/etc` and one in `/var`.
-pub const MARKERS: [&str; 2] = ["etc/power-cut-marker", "var/lib/power-cut-marker"];
+const MARKERS: [&str; 2] = ["etc/power-cut-marker", "var/lib/power-cut-marker"];
 /// What runs while it is recorded; the versions that may boot if the power fails then, the old default first, the new one last; and the version whose
 /// entry has to stay: what runs, or, in a trial, the way back.
-const VERBS: [(Verb, &[&str], &str); 6] = [
+const VERBS: [(Verb, &[&str], &str); 7] = [
+    (Verb::Install, &["v1"], "v1"),
     (Verb::Upgrade, &["v1"], "v1"),
     (Verb::Finalise, &["v1", "v2"], "v1"),
     (Verb::Confirm, &["v1", "v2"], "v1"),
@@ -43,6 +44,8 @@ const VERBS: [(Verb, &[&str], &str); 6] = [
 /// What is recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, clap::ValueEnum)]
 pub enum Verb {
+    /// `bootwright install to-disk` on an empty disk.
+    Install,
     /// `bootwright upgrade`: fetches and stages.
     Upgrade,
     /// The shutdown after it.
@@ -66,6 +69,7 @@ impl Verb {
     /// The word on command lines.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Install => "install",
             Self::Upgrade => "upgrade",
             Self::Finalise => "finalise",
             Self::Confirm => "confirm",
@@ -122,14 +126,20 @@ pub struct Life {
     pub timeline: Timeline,
     /// What ran when.
     pub windows: Vec<Window>,
+    /// Files with [`MARKER`] in them that must never be lost.
+    pub markers: &'static [&'static str],
     /// What the machine said each time it was on.
     pub consoles: Vec<String>,
     /// The images, for machines that boot what is left.
     pub site: Site,
+    /// The program that installs, for disks on which that was cut.
+    pub bootwright: PathBuf,
+    /// What the cell is installed with.
+    pub install_options: &'static [&'static str],
 }
 
 /// The marks of one time of being switched on: a verb, and how long the log was before and after it.
-type Marks = Vec<(Verb, Range<u64>)>;
+pub(super) type Marks = Vec<(Verb, Range<u64>)>;
 
 /// Installs `cell` with such a root file system, and records its life, up to the last of `verbs`. Files are put into `folder`.
 ///
@@ -144,46 +154,44 @@ pub fn record(
 ) -> Result<Life> {
     let start = Instant::now();
     let say = |what: &str| println!("{:6.1} s  {cell}: {what}", start.elapsed().as_secs_f32());
-    let versions = ["v1", "v2", "v3"];
-    let made: Vec<_> =
-        versions.iter().map(|version| images::make(systems, version, cell.format)).collect::<Result<_>>()?;
-    let named: Vec<(&str, &OciImage)> = versions.into_iter().zip(&made).collect();
-    let site = Site::make(&folder.join("site"), &named)?;
-    let [first, ..] = made.as_slice() else { anyhow::bail!("no images") };
+    let (first, site) = images::make_all(systems, cell.format, folder)?;
     say("images are there");
     let base = folder.join("base.img");
     let installed = lifecycle::Cell::new(&cell.backend, &cell.bootloader, cell.format);
-    install(&systems.programs().bootwright, &installed, first, &base, root.install_options(), false)?;
-    let (layout, esp_guid) = partitions(&base, root)?;
+    install(&systems.programs().bootwright, &installed, &first, &base, root.install_options(), false)?;
+    let (layout, esp_guid) = partitions(&base, DISK_SIZE, root)?;
     let variables_size = append_variables(&base, layout.disk, cell.firmware)?;
-    let file = folder.join("recorded.img");
-    copy(&base, &file)?;
     say("installed");
-    let mut recorder = Recorder {
-        folder,
-        site: &site,
-        firmware: cell.firmware,
-        file,
-        layout: &layout,
-        variables_size,
-        logs: Vec::new(),
-        consoles: Vec::new(),
-    };
+    let mut recorder = Recorder::new(folder, &site, &base, layout.disk, variables_size)?;
     let last = verbs.iter().max().copied().unwrap_or(Verb::Gc);
-    let mut marks = vec![recorder.first_boot().context("the boot of v1")?];
+    let mut marks = vec![first_boot(&mut recorder, cell.firmware).context("the boot of v1")?];
     say("upgraded and shut down");
     if last > Verb::Finalise {
-        marks.push(recorder.second_boot(last).context("the boot of v2")?);
+        marks.push(second_boot(&mut recorder, cell.firmware, last).context("the boot of v2")?);
         say("booted v2");
     }
-    let timeline = recorder.timeline()?;
-    let consoles = recorder.consoles;
+    let (timeline, consoles) = recorder.end(&layout)?;
     let windows =
         windows(&timeline, &marks).into_iter().filter(|window| verbs.contains(&window.verb)).collect();
-    Ok(Life { cell: cell.clone(), base, layout, variables_size, esp_guid, timeline, windows, consoles, site })
+    let (cell, markers) = (cell.clone(), MARKERS.as_slice());
+    let (bootwright, install_options) = (systems.programs().bootwright.clone(), root.install_options());
+    Ok(Life {
+        cell,
+        base,
+        layout,
+        variables_size,
+        esp_guid,
+        timeline,
+        windows,
+        markers,
+        consoles,
+        site,
+        bootwright,
+        install_options,
+    })
 }
 
-fn windows(timeline: &Timeline, marks: &[Marks]) -> Vec<Window> {
+pub(super) fn windows(timeline: &Timeline, marks: &[Marks]) -> Vec<Window> {
     let mut found = Vec::new();
     for (number, marks) in marks.iter().enumerate() {
         for (verb, bytes) in marks {
@@ -194,100 +202,59 @@ fn windows(timeline: &Timeline, marks: &[Marks]) -> Vec<Window> {
     found
 }
 
-struct Recorder<'a> {
-    folder: &'a Path,
-    site: &'a Site,
-    firmware: Firmware,
-    file: PathBuf,
-    layout: &'a Layout,
-    variables_size: u64,
-    logs: Vec<PathBuf>,
-    consoles: Vec<String>,
+fn run(
+    recorder: &Recorder<'_>,
+    guest: &mut Guest,
+    verb: Verb,
+    command: &str,
+    marks: &mut Marks,
+) -> Result<()> {
+    let start = recorder.position()?;
+    guest.sh(command)?;
+    marks.push((verb, start..recorder.position()?));
+    Ok(())
 }
 
-impl Recorder<'_> {
-    fn switch_on(&mut self) -> Result<Guest> {
-        let log = self.folder.join(format!("log{}", self.logs.len()));
-        File::create(&log)?;
-        let recorded = Recorded {
-            file: self.file.clone(),
-            disk_size: self.layout.disk,
-            variables_size: self.variables_size,
-            log: log.clone(),
-        };
-        self.logs.push(log);
-        let builder = self.firmware.of(Vm::builder("recorded").recorded(recorded));
-        let mut guest = Guest::attach(builder.disk(Disk::folder(IMAGES_LABEL, self.site.folder())).start()?)?;
-        guest.settle()?;
-        Ok(guest)
-    }
+fn first_boot(recorder: &mut Recorder<'_>, firmware: Firmware) -> Result<Marks> {
+    let mut guest = recorder.switch_on(|machine| firmware.of(machine))?;
+    guest.offer("v2")?;
+    let [etc, var] = MARKERS;
+    // Each file is synced: that of the whole system sends no flush to the disk.
+    guest.sh(&format!(
+        "for file in /{etc} /{var}; do printf '{}' > $file; sync $file; done",
+        MARKER.replace('\n', "\\n")
+    ))?;
+    let mut marks = Marks::new();
+    run(recorder, &mut guest, Verb::Upgrade, "bootwright upgrade", &mut marks)?;
+    let start = recorder.position()?;
+    guest.vm().shutdown(BOOT)?;
+    marks.push((Verb::Finalise, start..u64::MAX));
+    let console = guest.vm().serial_text();
+    ensure!(
+        console.contains(" boots next"),
+        "nothing was finalised:\n{}",
+        host::tail(console.as_bytes(), 60)
+    );
+    recorder.switched_off(&mut guest);
+    Ok(marks)
+}
 
-    /// How much was logged so far, in bytes.
-    fn position(&self) -> Result<u64> {
-        let log = self.logs.last().context("nothing is recorded")?;
-        Ok(std::fs::metadata(log)?.len())
+fn second_boot(recorder: &mut Recorder<'_>, firmware: Firmware, last: Verb) -> Result<Marks> {
+    let mut guest = recorder.switch_on(|machine| firmware.of(machine))?;
+    let mut marks = vec![(Verb::Confirm, 0..recorder.position()?)];
+    let running = guest.version()?;
+    ensure!(running == "v2", "{running} runs after the upgrade");
+    let commands = [
+        (Verb::Switch, format!("bootwright switch {}", Site::in_guest("v3"))),
+        (Verb::Rollback, "bootwright rollback".to_owned()),
+        (Verb::Gc, "bootwright gc".to_owned()),
+    ];
+    for (verb, command) in commands.into_iter().filter(|(verb, _)| *verb <= last) {
+        run(recorder, &mut guest, verb, &command, &mut marks)?;
     }
-
-    fn run(&self, guest: &mut Guest, verb: Verb, command: &str, marks: &mut Marks) -> Result<()> {
-        let start = self.position()?;
-        guest.sh(command)?;
-        marks.push((verb, start..self.position()?));
-        Ok(())
-    }
-
-    fn first_boot(&mut self) -> Result<Marks> {
-        let mut guest = self.switch_on()?;
-        guest.offer("v2")?;
-        let [etc, var] = MARKERS;
-        // Each file is synced: that of the whole system sends no flush to the disk.
-        guest.sh(&format!(
-            "for file in /{etc} /{var}; do printf '{}' > $file; sync $file; done",
-            MARKER.replace('\n', "\\n")
-        ))?;
-        let mut marks = Marks::new();
-        self.run(&mut guest, Verb::Upgrade, "bootwright upgrade", &mut marks)?;
-        let start = self.position()?;
-        guest.vm().shutdown(BOOT)?;
-        marks.push((Verb::Finalise, start..u64::MAX));
-        let console = guest.vm().serial_text();
-        ensure!(
-            console.contains(" boots next"),
-            "nothing was finalised:\n{}",
-            host::tail(console.as_bytes(), 60)
-        );
-        self.consoles.push(console);
-        Ok(marks)
-    }
-
-    fn second_boot(&mut self, last: Verb) -> Result<Marks> {
-        let mut guest = self.switch_on()?;
-        let mut marks = vec![(Verb::Confirm, 0..self.position()?)];
-        let running = guest.version()?;
-        ensure!(running == "v2", "{running} runs after the upgrade");
-        let image = format!("oci:/run/bootwright-folders/{IMAGES_LABEL}/v3:latest");
-        let commands = [
-            (Verb::Switch, format!("bootwright switch {image}")),
-            (Verb::Rollback, "bootwright rollback".to_owned()),
-            (Verb::Gc, "bootwright gc".to_owned()),
-        ];
-        for (verb, command) in commands.into_iter().filter(|(verb, _)| *verb <= last) {
-            self.run(&mut guest, verb, &command, &mut marks)?;
-        }
-        // What the guest still keeps is not needed: the power may as well be cut.
-        guest.vm().power_cut();
-        self.consoles.push(guest.vm().serial_text());
-        Ok(marks)
-    }
-
-    fn timeline(&self) -> Result<Timeline> {
-        let mut timeline = Timeline::default();
-        for log in &self.logs {
-            timeline.add(std::fs::read(log)?, self.layout)?;
-            std::fs::remove_file(log)?;
-        }
-        std::fs::remove_file(&self.file)?;
-        Ok(timeline)
-    }
+    // What the guest still keeps is not needed: the power may as well be cut.
+    recorder.switched_off(&mut guest);
+    Ok(marks)
 }
 
 /// Copies a sparse file.
@@ -297,7 +264,7 @@ pub fn copy(from: &Path, to: &Path) -> Result<()> {
 }
 
 /// Puts the variables of a machine that was never switched on behind the disk, if it has any; returns their size.
-fn append_variables(file: &Path, disk: u64, firmware: Firmware) -> Result<u64> {
+pub(super) fn append_variables(file: &Path, disk: u64, firmware: Firmware) -> Result<u64> {
     if firmware == Firmware::Bios {
         return Ok(0);
     }
@@ -308,10 +275,10 @@ fn append_variables(file: &Path, disk: u64, firmware: Firmware) -> Result<u64> {
     Ok(variables.len() as u64)
 }
 
-/// The first two partitions of a GUID partition table (UEFI specification, section 5.3), and the first one's GUID.
-fn partitions(disk: &Path, file_system: RootFileSystem) -> Result<(Layout, [u8; 16])> {
+/// The first two partitions of the GUID partition table (UEFI specification, section 5.3) of a disk of so many bytes, and the first one's GUID.
+pub(super) fn partitions(file: &Path, disk: u64, file_system: RootFileSystem) -> Result<(Layout, [u8; 16])> {
     const SECTOR: u64 = 512;
-    let file = File::open(disk)?;
+    let file = File::open(file)?;
     let mut table = [0; 256];
     file.read_exact_at(&mut table, 2 * SECTOR)?;
     let number = |at: usize| -> Result<u64> {
@@ -320,7 +287,6 @@ fn partitions(disk: &Path, file_system: RootFileSystem) -> Result<(Layout, [u8; 
     };
     let range = |at: usize| -> Result<Range<u64>> { Ok(number(at + 32)?..number(at + 40)? + SECTOR) };
     let (esp, root) = (range(0)?, range(128)?);
-    let disk = file.metadata()?.len();
     ensure!(
         esp.start > 0 && esp.end <= root.start && root.end <= disk,
         "no ESP and root on {esp:?} {root:?}"

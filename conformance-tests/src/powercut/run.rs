@@ -8,6 +8,7 @@ use clap::Parser;
 use super::{
     boot,
     check::{self, Amount, Bootable, Findings},
+    installation,
     life::{self, Life, Verb},
     root_file_system::RootFileSystem,
     scratch::Scratch,
@@ -100,16 +101,29 @@ fn run(options: &Options) -> Result<bool> {
 }
 
 fn one(systems: &Systems, cell: &Cell, root: RootFileSystem, options: &Options) -> Result<Vec<Findings>> {
-    let scratch = Scratch::make()?;
-    // Finalisation tells what both versions are.
-    let mut verbs = options.verbs();
-    let asked = verbs.clone();
-    verbs.extend([Verb::Upgrade, Verb::Finalise]);
-    let life = life::record(systems, cell, root, &verbs, &scratch.path())?;
+    let mut findings = Vec::new();
+    let (installing, mut others): (Vec<_>, Vec<_>) =
+        options.verbs().into_iter().partition(|verb| *verb == Verb::Install);
+    if !installing.is_empty() {
+        let scratch = Scratch::make()?;
+        let life = installation::record(systems, cell, root, &scratch.path())?;
+        findings.extend(look_at(&life, &scratch, &installing, options)?);
+    }
+    if !others.is_empty() {
+        let (scratch, asked) = (Scratch::make()?, others.clone());
+        // Finalisation tells what both versions are.
+        others.extend([Verb::Upgrade, Verb::Finalise]);
+        let life = life::record(systems, cell, root, &others, &scratch.path())?;
+        findings.extend(look_at(&life, &scratch, &asked, options)?);
+    }
+    Ok(findings)
+}
+
+fn look_at(life: &Life, scratch: &Scratch, verbs: &[Verb], options: &Options) -> Result<Vec<Findings>> {
     let amount = Amount { states: options.states, boots: options.boots, seed: options.seed };
-    let (mut findings, bootable) = check::check(&life, &scratch, &asked, amount)?;
+    let (mut findings, bootable) = check::check(life, scratch, verbs, amount)?;
     for state in &bootable {
-        boot_one(&life, state, &mut findings);
+        boot_one(life, state, &mut findings);
     }
     Ok(findings)
 }

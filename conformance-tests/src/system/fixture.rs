@@ -91,19 +91,18 @@ pub static OSTREE_VERIFIED: BackendFixture = BackendFixture {
         (PREPARE_ROOT, "[sysroot]\nreadonly = true\n[composefs]\nenabled = verity\n"),
         (READ_ONLY_ROOT, READ_ONLY_ROOT_TEXT),
     ],
-    packages: INSTALLER.packages,
-    newer_packages: INSTALLER.newer_packages,
+    // Not that it needs them: with them, its base is that of [`INSTALLER`].
+    packages: INSTALLS,
+    newer_packages: NEWER_OSTREE,
     ..OSTREE
 };
 
-/// What [`OSTREE_VERIFIED`] is installed from: libostree of the program that installs makes what early boot verifies.
-pub static OSTREE_INSTALLER: BackendFixture = INSTALLER;
+/// A system that installs others. For [`OSTREE_VERIFIED`] as well: libostree of the program that installs makes what early boot verifies.
+pub static INSTALLER: BackendFixture =
+    BackendFixture { packages: INSTALLS, newer_packages: NEWER_OSTREE, ..COMPOSEFS };
 
-const INSTALLER: BackendFixture = BackendFixture {
-    packages: &["dosfstools", "fdisk"],
-    newer_packages: &["ostree", "ostree-boot", "libostree-1-1"],
-    ..COMPOSEFS
-};
+const INSTALLS: &[&str] = &["btrfs-progs", "dosfstools", "fdisk", "xfsprogs"];
+const NEWER_OSTREE: &[&str] = &["ostree", "ostree-boot", "libostree-1-1"];
 
 bootwright_core::inventory::collect!(BackendFixture);
 

@@ -16,7 +16,7 @@ use crate::{
 mod fixture;
 
 use fixture::workspace;
-pub use fixture::{BackendFixture, EarlyProgram, OSTREE_INSTALLER, OSTREE_VERIFIED, Placed, fixture};
+pub use fixture::{BackendFixture, EarlyProgram, INSTALLER, OSTREE_VERIFIED, Placed, fixture};
 
 /// The backend of images that nobody chose one for.
 const USUAL_BACKEND: &str = "composefs";

@@ -29,7 +29,7 @@ pub(super) struct Settings {
     pub firmware_code: Option<PathBuf>,
     pub drives: Vec<Drive>,
     pub watchdog: bool,
-    /// Takes the place of the variable store and is the first disk.
+    /// Takes the place of the variable store, if it has one, and is the first disk.
     pub recorded: Option<Recorded>,
     pub extra: Vec<String>,
 }
@@ -83,7 +83,7 @@ impl Settings {
         if let Some(code) = &self.firmware_code {
             let (code, vars) = (escaped(code), escaped(&self.vars()));
             command.arg("-drive").arg(format!("if=pflash,format=raw,unit=0,readonly=on,file={code}"));
-            if self.recorded.is_none() {
+            if self.recorded.as_ref().is_none_or(|recorded| recorded.variables_size == 0) {
                 command.arg("-drive").arg(format!("if=pflash,format=raw,unit=1,file={vars}"));
             }
         }
@@ -146,6 +146,16 @@ mod tests {
     #[test]
     fn the_firmware_keeps_its_own_boot_order() {
         assert!(!host::command_line(&settings().command()).contains("bootindex"));
+    }
+
+    #[test]
+    fn variables_that_are_not_recorded_are_in_a_file_of_their_own() {
+        let recorded = |variables_size| {
+            let [file, log] = ["/disk", "/log"].map(PathBuf::from);
+            let recorded = Some(Recorded { file, disk_size: 1 << 20, variables_size, log });
+            host::command_line(&Settings { recorded, ..settings() }.command()).contains("vars.fd")
+        };
+        assert!(recorded(0) && !recorded(1 << 16));
     }
 
     #[test]

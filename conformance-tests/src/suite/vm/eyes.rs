@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 
 use super::{
     mailbox::{Mailbox, add_bytes},
@@ -73,7 +73,7 @@ impl Eyes {
         let (disk, esp) = (OfflineDisk::open(&self.machine)?, folder.path().join("esp"));
         std::fs::create_dir(&esp)?;
         disk.copy_esp(&esp)?;
-        Ok(Look { folder, variables, esp_guid: parse_guid(disk.esp_guid())? })
+        Ok(Look { folder, variables, esp_guid: disk.esp_guid()? })
     }
 }
 
@@ -149,24 +149,9 @@ fn read_variables(folder: &Path) -> Result<Variables> {
     Ok(variables)
 }
 
-/// As the partition table stores it: the first three groups with the lowest byte first (UEFI specification, appendix A).
-fn parse_guid(text: &str) -> Result<[u8; 16]> {
-    let bytes = hex::decode(text.trim().replace('-', "")).with_context(|| format!("{text:?} is no GUID"))?;
-    ensure!(bytes.len() == 16, "{text:?} is no GUID");
-    let order = [3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15];
-    Ok(order.map(|place| bytes.get(place).copied().unwrap_or_default()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_first_groups_of_a_guid_are_stored_lowest_byte_first() {
-        let bytes = parse_guid("00112233-4455-6677-8899-aabbccddeeff\n").unwrap();
-        assert_eq!(hex::encode(bytes), "33221100554477668899aabbccddeeff");
-        assert!(parse_guid("0011").is_err());
-    }
 
     #[test]
     fn a_variable_is_a_file_of_attributes_and_value() {
