@@ -65,7 +65,7 @@ fn walk(folder: &Path, each: &mut impl FnMut(&Path, &std::fs::Metadata) -> Resul
     Ok(())
 }
 
-/// Kind, size and target of everything in the part of a tree that never changes, by its path in the tree; `each` is called for all of it.
+/// Kind, size and target of everything in a folder, by its path in it; `each` is called for all of it.
 ///
 /// # Errors
 /// When something cannot be read.
@@ -74,7 +74,7 @@ pub fn listing(
     each: &mut impl FnMut(&Path, &std::fs::Metadata) -> Result<()>,
 ) -> Result<BTreeMap<PathBuf, String>> {
     let mut all = BTreeMap::new();
-    walk(&folder.join("usr"), &mut |path, metadata| {
+    walk(folder, &mut |path, metadata| {
         let name = path.strip_prefix(folder).unwrap_or(path).to_owned();
         let what = if metadata.is_symlink() {
             format!("-> {}", String::from_utf8_lossy(std::fs::read_link(path)?.as_os_str().as_bytes()))
@@ -159,7 +159,7 @@ pub fn file(path: &Path) -> Result<String> {
 pub(super) fn folder(_: &Path, live: &LiveRoot) -> Result<String> {
     let root = live.root.as_deref().context("a root that is a folder")?;
     let mut content = Sha256::new();
-    let all = listing(root, &mut |path, metadata| {
+    let all = listing(&root.join("usr"), &mut |path, metadata| {
         if metadata.is_file() {
             content.update(std::fs::read(path)?);
         }

@@ -32,6 +32,8 @@ struct Known {
     /// Words of the command line, but for the one that names the root: that changes with a store's bookkeeping.
     arguments: Vec<String>,
     tree: Tree,
+    /// `/etc` and `/var`, where nothing has run yet that may change them.
+    data: Vec<Tree>,
 }
 
 /// What a loader reads.
@@ -178,7 +180,12 @@ impl Judge {
         let files = self.files(esp, root, &entry)?;
         let arguments = entry.arguments();
         let tree = Tree::learn(&root.mounted, &live, before, &self.scratch)?;
-        self.known.push(Known { version, etc, files, arguments, tree });
+        let data: &[_] = if self.markers.is_empty() { &[&live.etc, &live.var] } else { &[] };
+        let data = data
+            .iter()
+            .map(|folder| Tree::learn_folder(&root.mounted, folder, before))
+            .collect::<Result<_>>()?;
+        self.known.push(Known { version, etc, files, arguments, tree, data });
         Ok(())
     }
 
@@ -296,7 +303,9 @@ impl Judge {
     }
 
     fn verify(&self, root: &Root, known: &Known, live: &LiveRoot) -> Result<()> {
-        known.tree.verify(&root.mounted, &self.scratch, root.thorough)?;
+        for tree in [&known.tree].into_iter().chain(&known.data) {
+            tree.verify(&root.mounted, &self.scratch, root.thorough)?;
+        }
         for (marker, folder) in self.markers.iter().zip([&live.etc, &live.var]) {
             let name = marker.split_once('/').map_or(*marker, |(_, name)| name);
             let found = oracle::read_file(&folder.join(name)).unwrap_or_default();

@@ -126,7 +126,7 @@ pub struct Life {
     pub timeline: Timeline,
     /// What ran when.
     pub windows: Vec<Window>,
-    /// Files with [`MARKER`] in them that must never be lost.
+    /// Files with [`MARKER`] in them that must never be lost. If there are none, nothing has run yet, and all of `/etc` and `/var` must be there.
     pub markers: &'static [&'static str],
     /// What the machine said each time it was on.
     pub consoles: Vec<String>,

@@ -80,9 +80,28 @@ impl Tree {
     /// When it cannot be read.
     pub fn learn(root: &MountedRoot, live: &LiveRoot, before: &Before, scratch: &Path) -> Result<Self> {
         match &live.root {
-            Some(folder) => learn_folder(root, folder, before),
+            // What never changes of it.
+            Some(folder) => Self::learn_folder(root, &folder.join("usr"), before),
             None => learn_objects(root, live, before, scratch),
         }
+    }
+
+    /// Learns what is in a folder.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn learn_folder(root: &MountedRoot, folder: &Path, before: &Before) -> Result<Self> {
+        let mut new = BTreeMap::new();
+        let all = listing(folder, &mut |path, metadata| {
+            let inode = std::os::unix::fs::MetadataExt::ino(metadata).to_string();
+            if metadata.is_file() && !before.0.contains(&inode) {
+                let name = path.strip_prefix(folder).unwrap_or(path).to_owned();
+                new.insert(name, hex::encode(Sha256::digest(std::fs::read(path)?)));
+            }
+            Ok(())
+        })?;
+        let at = folder.strip_prefix(root.path()).unwrap_or(folder).to_owned();
+        Ok(Self::Folder { at, all, new })
     }
 
     /// Checks that all of it is there. With `thorough`, the sizes of objects that were there before are compared as well, which takes most of the time.
@@ -188,20 +207,6 @@ fn verify_objects(root: &MountedRoot, names: &[String], scratch: &Path) -> Resul
     Ok(())
 }
 
-fn learn_folder(root: &MountedRoot, folder: &Path, before: &Before) -> Result<Tree> {
-    let mut new = BTreeMap::new();
-    let all = listing(folder, &mut |path, metadata| {
-        let inode = std::os::unix::fs::MetadataExt::ino(metadata).to_string();
-        if metadata.is_file() && !before.0.contains(&inode) {
-            let name = path.strip_prefix(folder).unwrap_or(path).to_owned();
-            new.insert(name, hex::encode(Sha256::digest(std::fs::read(path)?)));
-        }
-        Ok(())
-    })?;
-    let at = folder.strip_prefix(root.path()).unwrap_or(folder).to_owned();
-    Ok(Tree::Folder { at, all, new })
-}
-
 fn verify_folder(
     folder: &Path,
     all: &BTreeMap<PathBuf, String>,
@@ -210,12 +215,13 @@ fn verify_folder(
     let found = listing(folder, &mut |_, _| Ok(()))?;
     for (name, what) in all {
         let here = found.get(name).map_or("missing", String::as_str);
-        ensure!(here == what, "/{} is {here}, not {what}", name.display());
+        ensure!(here == what, "{} is {here}, not {what}", folder.join(name).display());
     }
-    ensure!(found.len() == all.len(), "{} has more files than its image", folder.display());
+    ensure!(found.len() == all.len(), "{} has more files than it should", folder.display());
     for (name, digest) in new {
-        let content = std::fs::read(folder.join(name))?;
-        ensure!(hex::encode(Sha256::digest(content)) == *digest, "/{} has another content", name.display());
+        let file = folder.join(name);
+        let found = hex::encode(Sha256::digest(std::fs::read(&file)?));
+        ensure!(found == *digest, "{} has another content", file.display());
     }
     Ok(())
 }
