@@ -47,7 +47,7 @@ pub fn boot(life: &Life, state: &Bootable) -> Result<()> {
 fn install_again(life: &Life, state: &Bootable) -> Result<()> {
     let cell = lifecycle::Cell::new(&life.cell.backend, &life.cell.bootloader, life.cell.format);
     let image = format!("oci:{}:latest", life.site.folder().join(state.verb.leads_to()).display());
-    let options = [life.install_options, &["--wipe"]].concat();
+    let options = [life.layout.file_system.install_options(), &["--wipe"]].concat();
     install_over(&life.bootwright, &cell, &image, state.disk.path(), &options, false).map(drop)
 }
 

@@ -2,11 +2,11 @@
 
 use std::{fs::File, path::Path, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use super::{
     images,
-    life::{Life, Verb, append_variables, partitions, windows},
+    life::{Life, Verb},
     recorder::Recorder,
     root_file_system::RootFileSystem,
 };
@@ -30,10 +30,8 @@ pub fn record(systems: &Systems, cell: &Cell, root: RootFileSystem, folder: &Pat
     let installer = installer(systems, folder)?;
     let base = folder.join("base.img");
     File::create(&base)?.set_len(DISK_SIZE)?;
-    let variables_size = append_variables(&base, DISK_SIZE, cell.firmware)?;
-    let mut recorder = Recorder::new(folder, &site, &base, DISK_SIZE, variables_size)?;
-    // Whatever starts the new system later: what installs it is started by UEFI.
-    let mut guest = recorder.switch_on(|machine| machine.disk(Disk::overlay(&installer)))?;
+    let mut recorder = Recorder::new(systems, cell, folder, site, base)?;
+    let mut guest = recorder.switch_on(Some(Disk::overlay(&installer)))?;
     let start = recorder.position()?;
     guest.vm().run(&command(cell, root), INSTALLATION)?.success()?;
     let marks = vec![(Verb::Install, start..recorder.position()?)];
@@ -41,25 +39,7 @@ pub fn record(systems: &Systems, cell: &Cell, root: RootFileSystem, folder: &Pat
     guest.sh("sync /dev/vda && blockdev --flushbufs /dev/vda")?;
     recorder.switched_off(&mut guest);
     println!("         {cell}: installed by another system");
-    let (layout, esp_guid) = partitions(recorder.file(), DISK_SIZE, root).context("the installed disk")?;
-    let (timeline, consoles) = recorder.end(&layout)?;
-    let windows = windows(&timeline, &[marks]);
-    let (cell, markers) = (cell.clone(), [].as_slice());
-    let (bootwright, install_options) = (systems.programs().bootwright.clone(), root.install_options());
-    Ok(Life {
-        cell,
-        base,
-        layout,
-        variables_size,
-        esp_guid,
-        timeline,
-        windows,
-        markers,
-        consoles,
-        site,
-        bootwright,
-        install_options,
-    })
+    recorder.life(root, &[marks], &[])
 }
 
 fn command(cell: &Cell, root: RootFileSystem) -> String {

@@ -1,10 +1,7 @@
 //! Records the life of a machine: every command that changes it, with everything that its disk and its firmware's variables were sent meanwhile.
 
 use std::{
-    fs::File,
-    io::Write as _,
     ops::Range,
-    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -19,10 +16,9 @@ use super::{
 };
 use crate::{
     host,
-    lifecycle::{self, BOOT, DISK_SIZE, Guest, Site, install},
-    suite::{Cell, Firmware},
+    lifecycle::{self, BOOT, Guest, Site, install},
+    suite::Cell,
     system::Systems,
-    vm,
 };
 
 /// Text of the files that must never be lost.
@@ -134,8 +130,6 @@ pub struct Life {
     pub site: Site,
     /// The program that installs, for disks on which that was cut.
     pub bootwright: PathBuf,
-    /// What the cell is installed with.
-    pub install_options: &'static [&'static str],
 }
 
 /// The marks of one time of being switched on: a verb, and how long the log was before and after it.
@@ -159,64 +153,29 @@ pub fn record(
     let base = folder.join("base.img");
     let installed = lifecycle::Cell::new(&cell.backend, &cell.bootloader, cell.format);
     install(&systems.programs().bootwright, &installed, &first, &base, root.install_options(), false)?;
-    let (layout, esp_guid) = partitions(&base, DISK_SIZE, root)?;
-    let variables_size = append_variables(&base, layout.disk, cell.firmware)?;
     say("installed");
-    let mut recorder = Recorder::new(folder, &site, &base, layout.disk, variables_size)?;
+    let mut recorder = Recorder::new(systems, cell, folder, site, base)?;
     let last = verbs.iter().max().copied().unwrap_or(Verb::Gc);
-    let mut marks = vec![first_boot(&mut recorder, cell.firmware).context("the boot of v1")?];
+    let mut marks = vec![first_boot(&mut recorder).context("the boot of v1")?];
     say("upgraded and shut down");
     if last > Verb::Finalise {
-        marks.push(second_boot(&mut recorder, cell.firmware, last).context("the boot of v2")?);
+        marks.push(second_boot(&mut recorder, last).context("the boot of v2")?);
         say("booted v2");
     }
-    let (timeline, consoles) = recorder.end(&layout)?;
-    let windows =
-        windows(&timeline, &marks).into_iter().filter(|window| verbs.contains(&window.verb)).collect();
-    let (cell, markers) = (cell.clone(), MARKERS.as_slice());
-    let (bootwright, install_options) = (systems.programs().bootwright.clone(), root.install_options());
-    Ok(Life {
-        cell,
-        base,
-        layout,
-        variables_size,
-        esp_guid,
-        timeline,
-        windows,
-        markers,
-        consoles,
-        site,
-        bootwright,
-        install_options,
-    })
+    let mut life = recorder.life(root, &marks, &MARKERS)?;
+    life.windows.retain(|window| verbs.contains(&window.verb));
+    Ok(life)
 }
 
-pub(super) fn windows(timeline: &Timeline, marks: &[Marks]) -> Vec<Window> {
-    let mut found = Vec::new();
-    for (number, marks) in marks.iter().enumerate() {
-        for (verb, bytes) in marks {
-            let events = timeline.event_at(number, bytes.start)..timeline.event_at(number, bytes.end);
-            found.push(Window { verb: *verb, events });
-        }
-    }
-    found
-}
-
-fn run(
-    recorder: &Recorder<'_>,
-    guest: &mut Guest,
-    verb: Verb,
-    command: &str,
-    marks: &mut Marks,
-) -> Result<()> {
+fn run(recorder: &Recorder, guest: &mut Guest, verb: Verb, command: &str, marks: &mut Marks) -> Result<()> {
     let start = recorder.position()?;
     guest.sh(command)?;
     marks.push((verb, start..recorder.position()?));
     Ok(())
 }
 
-fn first_boot(recorder: &mut Recorder<'_>, firmware: Firmware) -> Result<Marks> {
-    let mut guest = recorder.switch_on(|machine| firmware.of(machine))?;
+fn first_boot(recorder: &mut Recorder) -> Result<Marks> {
+    let mut guest = recorder.switch_on(None)?;
     guest.offer("v2")?;
     let [etc, var] = MARKERS;
     // Each file is synced: that of the whole system sends no flush to the disk.
@@ -239,8 +198,8 @@ fn first_boot(recorder: &mut Recorder<'_>, firmware: Firmware) -> Result<Marks> 
     Ok(marks)
 }
 
-fn second_boot(recorder: &mut Recorder<'_>, firmware: Firmware, last: Verb) -> Result<Marks> {
-    let mut guest = recorder.switch_on(|machine| firmware.of(machine))?;
+fn second_boot(recorder: &mut Recorder, last: Verb) -> Result<Marks> {
+    let mut guest = recorder.switch_on(None)?;
     let mut marks = vec![(Verb::Confirm, 0..recorder.position()?)];
     let running = guest.version()?;
     ensure!(running == "v2", "{running} runs after the upgrade");
@@ -261,36 +220,4 @@ fn second_boot(recorder: &mut Recorder<'_>, firmware: Firmware, last: Verb) -> R
 pub fn copy(from: &Path, to: &Path) -> Result<()> {
     let mut command = host::command("cp");
     host::run(command.args(["--reflink=auto", "--sparse=always"]).arg(from).arg(to)).map(drop)
-}
-
-/// Puts the variables of a machine that was never switched on behind the disk, if it has any; returns their size.
-pub(super) fn append_variables(file: &Path, disk: u64, firmware: Firmware) -> Result<u64> {
-    if firmware == Firmware::Bios {
-        return Ok(0);
-    }
-    let variables = std::fs::read(vm::Firmware::find()?.vars)?;
-    let mut file = File::options().append(true).open(file)?;
-    ensure!(file.metadata()?.len() == disk, "the disk changed its size");
-    file.write_all(&variables)?;
-    Ok(variables.len() as u64)
-}
-
-/// The first two partitions of the GUID partition table (UEFI specification, section 5.3) of a disk of so many bytes, and the first one's GUID.
-pub(super) fn partitions(file: &Path, disk: u64, file_system: RootFileSystem) -> Result<(Layout, [u8; 16])> {
-    const SECTOR: u64 = 512;
-    let file = File::open(file)?;
-    let mut table = [0; 256];
-    file.read_exact_at(&mut table, 2 * SECTOR)?;
-    let number = |at: usize| -> Result<u64> {
-        let bytes = table.get(at..at + 8).context("a short table")?;
-        Ok(u64::from_le_bytes(bytes.try_into()?) * SECTOR)
-    };
-    let range = |at: usize| -> Result<Range<u64>> { Ok(number(at + 32)?..number(at + 40)? + SECTOR) };
-    let (esp, root) = (range(0)?, range(128)?);
-    ensure!(
-        esp.start > 0 && esp.end <= root.start && root.end <= disk,
-        "no ESP and root on {esp:?} {root:?}"
-    );
-    let guid = table.get(16..32).context("a short table")?.try_into()?;
-    Ok((Layout { disk, esp, root, file_system }, guid))
 }

@@ -10,13 +10,16 @@ use std::{
 use super::{
     CaseReport, Outcome, Plan, Report, Unit, plan::takes_turns, prepare_for, run_case, workers::Worker,
 };
-use crate::suite::{Case, Missing, Result, Reuse, Setting, Tier, Verdict, World};
+use crate::suite::{Case, Missing, Result, Reuse, Setting, Verdict, World};
 
-/// What fails is told at once; in virtual machines, which take their time, also what passes.
+/// Seconds after which somebody who watches wants to know that something goes on.
+const LONG: f64 = 10.0;
+
+/// What fails is told at once; what took long, as in virtual machines or at each point of a verb, also if it passes.
 fn tell(unit: &Unit, case: &CaseReport) {
     match case.outcome {
         Outcome::Failed => eprintln!("FAILED {unit} {}: {}", case.name, case.text),
-        Outcome::Passed if unit.factory.tier() == Tier::Vm => {
+        Outcome::Passed if case.seconds >= LONG => {
             eprintln!("passed {unit} {} in {:.0} s", case.name, case.seconds);
         }
         _ => {}
