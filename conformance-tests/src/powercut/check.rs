@@ -92,8 +92,11 @@ impl Wanted {
         Self(BTreeSet::from([Damaged, EndsEarly, Back, BootsEarly, Installed]))
     }
 
-    /// Whether such a state is of a kind that was not met yet. All of its kinds are met then.
+    /// Whether such a state is of a kind that was not met yet. All of its kinds are met then. Where nothing boots, all of the disk is written anew.
     fn take(&mut self, damaged: &[Damaged], verb: Verb, version: &str) -> bool {
+        if version == NOTHING {
+            return false;
+        }
         let is_early = |found: &Damaged| found.damage == Damage::EndsEarly;
         let is_new = version == verb.leads_to();
         let kinds = [
@@ -490,12 +493,12 @@ mod tests {
     #[test]
     fn of_each_kind_of_states_the_first_is_booted_and_no_other() {
         let mut wanted = Wanted::all();
-        assert!(!wanted.take(&[], Verb::Install, NOTHING));
         assert!(wanted.take(&[], Verb::Install, "v1") && !wanted.take(&[], Verb::Install, "v1"));
         assert!(wanted.take_finished(Verb::Install) && !wanted.take_finished(Verb::Install));
         assert!(!wanted.take(&[], Verb::Confirm, "v2") && wanted.take(&[], Verb::Confirm, "v1"));
         let damaged = |damage| Damaged { path: "EFI".to_owned(), folder: true, damage };
         let both = [damaged(Damage::Broken), damaged(Damage::EndsEarly)];
+        assert!(!wanted.take(&both, Verb::Install, NOTHING));
         assert!(wanted.take(&both, Verb::Gc, "v1") && !wanted.take(&both, Verb::Gc, "v1"));
         assert!(!Wanted::default().take(&both, Verb::Gc, "v1"));
     }
