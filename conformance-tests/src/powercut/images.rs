@@ -20,7 +20,7 @@ const VERSIONS: [&str; 3] = ["v1", "v2", "v3"];
 /// All versions, in `folder` for machines, and the first one, which is installed.
 ///
 /// # Errors
-/// As [`make`], and when they cannot be put there.
+/// When a tool is missing or does not succeed, or an image cannot be put there.
 pub fn make_all(systems: &Systems, format: KernelFormat, folder: &Path) -> Result<(OciImage, Site)> {
     let made: Vec<_> =
         VERSIONS.iter().map(|version| make(systems, version, format)).collect::<Result<_>>()?;
