@@ -28,6 +28,7 @@ pub mod image_config;
 pub mod image_kernel;
 pub mod layers;
 pub mod model;
+pub mod patience;
 pub mod process;
 pub mod registry;
 pub mod transport;

@@ -4,10 +4,10 @@ use std::{
     fs::{File, OpenOptions},
     os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use bootwright_core::{Error, ErrorKind, IoContext, Result};
+use bootwright_core::{Error, ErrorKind, IoContext, Result, patience::again_while};
 use rustix::{fs::FlockOperation, io::Errno};
 
 use super::{ByteSize, in_use, mount::device_number};
@@ -146,27 +146,11 @@ fn open_for_writing(path: &Path) -> Result<File> {
 /// An exclusive lock on the whole disk also keeps udev from probing partitions while they are made (systemd, "Locking Block Device Access").
 fn lock(handle: &File, path: &Path) -> Result<()> {
     let attempt = || rustix::fs::flock(handle, FlockOperation::NonBlockingLockExclusive);
-    while_locked(attempt, PROBING).map_err(|error| {
+    again_while(PROBING, |error| *error == Errno::WOULDBLOCK, attempt).map_err(|error| {
         Error::new(ErrorKind::Busy, format!("{} is locked by another program", path.display()))
             .with_source(std::io::Error::from(error))
             .with_hint("wait for the other install, or close the program that uses it")
     })
-}
-
-/// Tries again for so long as somebody else has the lock.
-fn while_locked(
-    mut attempt: impl FnMut() -> rustix::io::Result<()>,
-    patience: Duration,
-) -> rustix::io::Result<()> {
-    let deadline = Instant::now() + patience;
-    loop {
-        match attempt() {
-            Err(Errno::WOULDBLOCK) if Instant::now() < deadline => {
-                std::thread::sleep(Duration::from_millis(20));
-            }
-            result => return result,
-        }
-    }
 }
 
 /// The folder of a block device in sysfs.
@@ -187,34 +171,4 @@ pub fn sysfs_number(path: &Path) -> Result<u64> {
     text.trim()
         .parse()
         .map_err(|_| Error::internal(format!("{} holds {text:?}, not a number", path.display())))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A lock that others have for the first `held` attempts, and what became of it, with the number of attempts.
-    fn attempts(
-        held: usize,
-        then: rustix::io::Result<()>,
-        patience: Duration,
-    ) -> (rustix::io::Result<()>, usize) {
-        let mut count = 0;
-        let attempt = || {
-            count += 1;
-            if count <= held { Err(Errno::WOULDBLOCK) } else { then }
-        };
-        (while_locked(attempt, patience), count)
-    }
-
-    #[test]
-    fn a_disk_that_is_probed_for_a_moment_is_waited_for() {
-        assert_eq!(attempts(3, Ok(()), Duration::from_secs(60)), (Ok(()), 4));
-    }
-
-    #[test]
-    fn a_lock_is_waited_for_no_longer_than_that_and_no_other_error_is() {
-        assert_eq!(attempts(usize::MAX, Ok(()), Duration::ZERO).0, Err(Errno::WOULDBLOCK));
-        assert_eq!(attempts(0, Err(Errno::IO), Duration::from_secs(60)), (Err(Errno::IO), 1));
-    }
 }

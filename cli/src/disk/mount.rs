@@ -4,11 +4,14 @@ use std::{
     ffi::CString,
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use bootwright_core::{Error, ErrorKind, IoContext, Result};
-use rustix::mount::{MountFlags, UnmountFlags};
+use bootwright_core::{Error, ErrorKind, IoContext, Result, patience::again_while};
+use rustix::{
+    io::Errno,
+    mount::{MountFlags, UnmountFlags},
+};
 
 /// How long a user of a mount may take to let go of it.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -30,9 +33,7 @@ impl Mount {
         let data = CString::new(data).map_err(|_| Error::internal("mount options with a NUL"))?;
         match rustix::mount::mount(source, at, filesystem, flags, data.as_c_str()) {
             Ok(()) => Ok(Self { at: Some(at.to_owned()) }),
-            Err(rustix::io::Errno::NODEV) => {
-                Err(Error::unsupported(format!("this kernel cannot mount {filesystem}")))
-            }
+            Err(Errno::NODEV) => Err(Error::unsupported(format!("this kernel cannot mount {filesystem}"))),
             Err(error) => Err(error).context_io(what),
         }
     }
@@ -44,21 +45,16 @@ impl Mount {
     pub fn unmount(mut self) -> Result<()> {
         let Some(at) = &self.at else { return Ok(()) };
         let what = || format!("unmount {}", at.display());
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            match rustix::mount::unmount(at, UnmountFlags::empty()) {
-                // A program that another thread is just starting holds our open files until its exec closes them.
-                Err(rustix::io::Errno::BUSY) if Instant::now() < deadline => {
-                    std::thread::sleep(Duration::from_millis(10));
-                }
-                Err(rustix::io::Errno::BUSY) => {
-                    return Err(Error::new(ErrorKind::Busy, format!("{}: something still uses it", what())));
-                }
-                other => {
-                    other.context_io(what)?;
-                    self.at = None;
-                    return Ok(());
-                }
+        let attempt = || rustix::mount::unmount(at, UnmountFlags::empty());
+        // A program that another thread is just starting holds our open files until its exec closes them.
+        match again_while(PATIENCE, |error| *error == Errno::BUSY, attempt) {
+            Err(Errno::BUSY) => {
+                Err(Error::new(ErrorKind::Busy, format!("{}: something still uses it", what())))
+            }
+            other => {
+                other.context_io(what)?;
+                self.at = None;
+                Ok(())
             }
         }
     }

@@ -1,13 +1,11 @@
 //! Finds and mounts the EFI system partition of the running system, without any helper program.
 
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{path::Path, time::Duration};
 
 use bootwright_core::{
     Error, ErrorKind, Result,
     efi::{EfiVariables, LOADER_VENDOR},
+    patience::again_while,
 };
 use rustix::mount::MountFlags;
 
@@ -89,17 +87,9 @@ pub fn mount(node: &Path, at: &Path, access: Access) -> Result<Mount> {
     {
         return Ok(mount);
     }
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        match mount_once(node, at, MountFlags::empty()) {
-            Err(error) if error.kind() == ErrorKind::Busy && Instant::now() < deadline => {
-                std::thread::sleep(Duration::from_millis(50));
-            }
-            other => {
-                return other.map_err(|error| error.with_hint("if it is mounted read-only, unmount it"));
-            }
-        }
-    }
+    let attempt = || mount_once(node, at, MountFlags::empty());
+    again_while(PATIENCE, |error| error.kind() == ErrorKind::Busy, attempt)
+        .map_err(|error| error.with_hint("if it is mounted read-only, unmount it"))
 }
 
 fn mount_once(node: &Path, at: &Path, flags: MountFlags) -> Result<Mount> {

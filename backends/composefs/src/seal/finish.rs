@@ -2,17 +2,17 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bootwright_core::error::{Effect, Error, ErrorKind, Result};
+use bootwright_core::patience::again_while;
 
 use super::append::{SealedFile, VERITY_FLAG};
 use super::debugfs::{self, InodeState};
 use super::ext4;
 
-/// How long to wait for the file system to be free, and how often to look.
+/// How long to wait for the file system to be free.
 const PATIENCE: Duration = Duration::from_secs(30);
-const POLL: Duration = Duration::from_millis(100);
 
 /// Files that one run of `debugfs` is given: what it prints of them, some 600 bytes for each, is held in memory.
 const AT_ONCE: usize = 50_000;
@@ -91,7 +91,8 @@ impl Sealing {
         if self.files.is_empty() {
             return Ok(summary);
         }
-        let claim = claim(device, patience)?;
+        let busy = |error: &Error| error.kind() == ErrorKind::Busy;
+        let claim = again_while(patience, busy, || ext4::claim_device(device))?;
         drop(claim); // debugfs opens the device for itself, too
         self.seal(device, AT_ONCE)
             .map_err(|e| e.with_effect(Effect::Partial).with_context("device", device.display()))?;
@@ -110,18 +111,6 @@ impl Sealing {
             unsealed += count_unsealed(files, &debugfs::parse_stat(&said));
         }
         demand_none(unsealed, self.files.len())
-    }
-}
-
-fn claim(device: &Path, patience: Duration) -> Result<std::fs::File> {
-    let begun = Instant::now();
-    loop {
-        match ext4::claim_device(device) {
-            Err(error) if error.kind() == ErrorKind::Busy && begun.elapsed() < patience => {
-                std::thread::sleep(POLL);
-            }
-            claimed => return claimed,
-        }
     }
 }
 
