@@ -8,19 +8,15 @@ use std::{fs::File, path::Path, time::Duration};
 use anyhow::{Result, ensure};
 use bootwright_conformance::{
     images::{Cache, Edits, derive},
-    lifecycle::{BOOT, Cell, DISK_SIZE, Guest, ORIGIN, OfflineDisk, Site, install},
+    lifecycle::{BOOT, DISK_SIZE, Guest, IMAGES_LABEL, INSTALLATION, ORIGIN, OfflineDisk, Site, installer},
     suite::vm::scripts,
-    system::{INSTALLER, KernelFormat, OSTREE_VERIFIED, Systems},
+    system::{KernelFormat, OSTREE_VERIFIED, Systems},
     vm::{Disk, Vm},
 };
 
 /// Every image has it, and nothing reads it while the system runs.
 const PROGRAM: &str = "/usr/bin/dpkg";
-/// Deadline of an installation inside an emulated machine.
-const INSTALLATION: Duration = Duration::from_secs(1800);
 const SHUTDOWN: Duration = Duration::from_secs(300);
-const LABEL: &str = "images";
-const IMAGES: &str = "/run/bootwright-folders/images";
 
 /// Prints the image of the deployment that does not run.
 const OTHER_IMAGE: &str = r#"
@@ -50,21 +46,19 @@ impl Stage {
         let scratch = tempfile::tempdir_in("/var/tmp")?;
         let site =
             Site::make(&scratch.path().join("site"), &[("v1", &one), ("v2", &two), ("careless", &careless)])?;
-        let systems = systems.for_fixture(&INSTALLER);
-        let cell = Cell::new("composefs", "systemd-boot", KernelFormat::Split);
         let (disk, target) = (scratch.path().join("installer.img"), scratch.path().join("target.img"));
-        let installer = systems.image("v1", KernelFormat::Split)?;
-        let installation = install(&systems.programs().bootwright, &cell, &installer, &disk, &[], false)?;
+        let installation = installer(systems.programs(), &disk)?;
         File::create(&target)?.set_len(DISK_SIZE)?;
         let vm = Vm::builder("installer").disk(Disk::overlay(&installation.disk)).disk(Disk::raw(&target));
-        let installer = Guest::attach(vm.folder(LABEL, site.folder()).start()?)?;
+        let installer = Guest::attach(vm.folder(IMAGES_LABEL, site.folder()).start()?)?;
         Ok(Self { installer, target, site, _scratch: scratch })
     }
 
     fn install(&mut self, image: &str) -> Result<()> {
         let command = format!(
             "bootwright install to-disk --wipe --generic-image --backend ostree --boot systemd-boot --require-verity \
-             --image oci:{IMAGES}/{image}:latest --target-imgref {ORIGIN} /dev/vdb"
+             --image {} --target-imgref {ORIGIN} /dev/vdb",
+            Site::in_guest(image)
         );
         self.installer.vm().run(&command, INSTALLATION)?.success()?;
         Ok(())
@@ -73,7 +67,7 @@ impl Stage {
     fn boot(&mut self) -> Result<Guest> {
         self.installer.vm().shutdown(SHUTDOWN)?;
         let vm = Vm::builder("ostree-verified").disk(Disk::raw(&self.target));
-        Guest::attach(vm.folder(LABEL, self.site.folder()).start()?)
+        Guest::attach(vm.folder(IMAGES_LABEL, self.site.folder()).start()?)
     }
 }
 

@@ -94,9 +94,8 @@ impl Guest {
     /// As [`Guest::sh`].
     pub fn offer(&mut self, name: &str) -> Result<()> {
         let link = "/var/lib/images/current";
-        self.sh(&format!(
-            "mkdir -p /var/lib/images && ln -sfn /run/bootwright-folders/{IMAGES_LABEL}/{name} {link}"
-        ))?;
+        let layout = Site::layout_in_guest(name);
+        self.sh(&format!("mkdir -p /var/lib/images && ln -sfn {layout} {link}"))?;
         Ok(())
     }
 

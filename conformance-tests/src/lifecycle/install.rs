@@ -10,7 +10,11 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 
 use super::{Cell, site::ORIGIN};
-use crate::{host, images::OciImage};
+use crate::{
+    host,
+    images::{Cache, OciImage},
+    system::{INSTALLER, KernelFormat, Programs, Systems},
+};
 
 /// Size of a disk in bytes: room for three deployments and their downloads. Sparse on the host.
 pub const DISK_SIZE: u64 = 4 << 30;
@@ -24,6 +28,20 @@ pub struct Installation {
     pub took: Duration,
     /// What it printed.
     pub log: String,
+}
+
+/// Deadline of an installation inside an emulated machine.
+pub const INSTALLATION: Duration = Duration::from_secs(1800);
+
+/// Makes a disk image at `disk` with a system that has all that it takes to install others.
+///
+/// # Errors
+/// When its image cannot be made, or as [`install`].
+pub fn installer(programs: &Programs, disk: &Path) -> Result<Installation> {
+    let systems = Systems::with_programs(programs.clone(), Cache::in_target_dir()?)?.for_fixture(&INSTALLER);
+    let image = systems.image("v1", KernelFormat::Split)?;
+    let cell = Cell::new(INSTALLER.backend, "systemd-boot", KernelFormat::Split);
+    install(&programs.bootwright, &cell, &image, disk, &[], false)
 }
 
 /// Installs `image` on a new disk image at `disk`, by the program `bootwright`. With `show`, its output goes to the terminal.

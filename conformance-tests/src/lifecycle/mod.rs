@@ -10,7 +10,7 @@ mod site;
 mod status;
 
 pub use guest::{BOOT, COMMAND, Guest, LONG};
-pub use install::{DISK_SIZE, Installation, install, install_over};
+pub use install::{DISK_SIZE, INSTALLATION, Installation, install, install_over, installer};
 pub use offline::{OfflineDisk, PLANTED};
 pub use site::{IMAGES_LABEL, ORIGIN, Site, retagged};
 pub use status::GuestStatus;

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use crate::images::OciImage;
+use crate::{images::OciImage, vm::Vm};
 
 /// Label of the disk with the images.
 pub const IMAGES_LABEL: &str = "images";
@@ -36,9 +36,14 @@ impl Site {
         Ok(Self { folder: folder.to_owned() })
     }
 
-    /// How a machine that has the folder refers to an image in it.
+    /// The layout of an image, where a machine has the folder mounted.
+    pub(super) fn layout_in_guest(name: &str) -> String {
+        format!("{}/{name}", Vm::folder_in_guest(IMAGES_LABEL))
+    }
+
+    /// How such a machine refers to that image.
     pub fn in_guest(name: &str) -> String {
-        format!("oci:/run/bootwright-folders/{IMAGES_LABEL}/{name}:latest")
+        format!("oci:{}:latest", Self::layout_in_guest(name))
     }
 
     /// The folder, to be attached under [`IMAGES_LABEL`].

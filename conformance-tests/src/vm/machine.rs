@@ -145,9 +145,14 @@ impl Vm {
         }
     }
 
+    /// Where the guest has a folder that was attached under this label, once it is mounted.
+    pub fn folder_in_guest(label: &str) -> String {
+        format!("/run/bootwright-folders/{label}")
+    }
+
     /// Mounts a folder that was attached with [`VmBuilder::folder`], and returns where the guest has it.
     pub fn mount_folder(&mut self, label: &str, within: Duration) -> Result<String> {
-        let target = format!("/run/bootwright-folders/{label}");
+        let target = Self::folder_in_guest(label);
         let mount = format!(
             "mountpoint -q {target} || {{ mkdir -p {target} && mount -o ro /dev/disk/by-id/virtio-{label} {target}; }}"
         );
